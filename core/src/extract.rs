@@ -1,0 +1,100 @@
+//! What a source owes the engine.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::BatchStream;
+use crate::contract::Contract;
+use crate::error::Result;
+use crate::quarantine::Quarantine;
+use crate::window::{Timestamp, Window};
+
+/// Reads one table of a source.
+///
+/// # Contract
+/// - [`plan`](Self::plan) pins the upper bound *now*; `read` never decides it. So a slice read twice yields the same rows, and
+///   the checkpoint is known before any row is read.
+/// - The slices of a plan neither overlap nor leave a gap inside their window.
+/// - `read` may be called for several slices at once. Dropping the returned stream stops its work at the source.
+/// - A value that does not fit its declared column puts its row into the quarantine, raw, with the reason; it is never
+///   changed or nulled. Privacy classes are applied before a batch leaves `read`.
+/// - Batches follow `contract().schema()` and hold at most a few MiB, so that the engine's budget can bound memory.
+#[async_trait]
+pub trait Extractor: Debug + Send + Sync {
+    /// What the table promises.
+    fn contract(&self) -> &Contract;
+
+    /// Cuts what is to be read into slices. Reads metadata only.
+    ///
+    /// `after` is where the last complete reading ended; None reads everything.
+    async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan>;
+
+    /// Streams one slice of a plan that this same extractor made.
+    async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream>;
+
+    /// Lets go of what the plan held open at the source (an exported snapshot, for example). Called once after all slices.
+    async fn finish(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// What a reading shall cover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Only rows whose cursor lies in this window; None: everything after the checkpoint.
+    pub window: Option<Window>,
+    /// How far before the checkpoint to read again, so that rows which became visible late still arrive. Microseconds.
+    pub lookback_us: i64,
+    /// How many slices can be read at once.
+    pub slices_wanted: usize,
+}
+
+/// How far a table has been read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Everything up to here was read.
+    pub upper: Cursor,
+    /// What the source was at that time (a file's length and checksum, for example): the same fingerprint again means that
+    /// nothing changed. None where the cursor tells.
+    pub fingerprint: Option<String>,
+}
+
+/// A position in a table that only grows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cursor {
+    /// The table has no order: every reading is of the whole.
+    Whole,
+    /// A number.
+    Number(i64),
+    /// An instant.
+    Time(Timestamp),
+}
+
+/// What a reading will do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtractPlan {
+    /// The parts, each for one worker. Empty when there is nothing to read.
+    pub slices: Vec<Slice>,
+    /// The checkpoint that holds once all slices are loaded; None when a fixed window is read, which moves no checkpoint.
+    pub checkpoint: Option<Checkpoint>,
+    /// Rows to come, as far as the source can tell without reading.
+    pub rows_estimated: Option<u64>,
+    /// Why there is nothing to read, or what is read, in words for `plan` (for example "rows changed since 2025-03-01 02:00 UTC").
+    pub summary: String,
+    /// The statement or file that will be read, for `plan`, without secrets.
+    pub statement: String,
+}
+
+/// A part of a table read by one worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Slice {
+    /// Its position among the slices of its plan, from 0.
+    pub index: u32,
+    /// What it covers, in words.
+    pub summary: String,
+    /// What its source needs to read it.
+    pub range: serde_json::Value,
+}

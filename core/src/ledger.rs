@@ -1,0 +1,170 @@
+//! What the program remembers between runs: an append-only history, and leases that keep two runs apart.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Code, ErrorKind, Result};
+use crate::extract::Checkpoint;
+use crate::load::Receipt;
+use crate::name::TableName;
+use crate::run::{RunRequest, RunStatus, StepReport};
+use crate::window::{Timestamp, Window};
+
+/// Another run of the pipeline is alive.
+pub static LEASE: Code = Code {
+    name: "E-LEASE",
+    kind: ErrorKind::Conflict,
+    meaning: "Another run of this pipeline holds the lease: two runs at once are not allowed.",
+    remedy: "Wait for the other run, or pass --lock-wait SECONDS to wait for it here.",
+};
+
+/// The ledger cannot be read or written.
+pub static LEDGER: Code = Code {
+    name: "E-LEDGER",
+    kind: ErrorKind::Unavailable,
+    meaning: "The ledger, which remembers runs and checkpoints, could not be read or written.",
+    remedy: "Check that its folder exists, is writable and has space; the ledger is the file named by `ledger` in pipelines.toml.",
+};
+
+/// The right to run a pipeline. A later lease has a greater epoch, and fences this one off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The pipeline.
+    pub pipeline: String,
+    /// Counts the leases of this pipeline.
+    pub epoch: i64,
+}
+
+/// One thing that happened. The state of a run is a fold over its entries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum Entry {
+    /// A run began.
+    RunStarted {
+        /// What was asked for; a resumed run goes by this, not by the command that resumed it.
+        request: RunRequest,
+    },
+    /// A step's snapshot exists.
+    Landed {
+        /// The step.
+        step: String,
+        /// The manifest's key in the landing.
+        manifest: String,
+        /// Rows rejected on the way.
+        rejected: u64,
+    },
+    /// A step's snapshot is about to be published: its revision is taken, also if the process dies now.
+    LoadPlanned {
+        /// The step.
+        step: String,
+        /// The revision, the same in every destination.
+        revision: i64,
+        /// The revision the snapshot's changes were computed from.
+        base: Option<i64>,
+    },
+    /// A load is committed.
+    Loaded {
+        /// The step.
+        step: String,
+        /// The destination.
+        destination: String,
+        /// What the destination said.
+        receipt: Receipt,
+    },
+    /// A table has been read this far, and every load that depends on it is committed.
+    CheckpointAdvanced {
+        /// The table.
+        table: TableName,
+        /// How far.
+        checkpoint: Checkpoint,
+    },
+    /// A model's tables are up to date with these inputs.
+    ModelDone {
+        /// The model.
+        table: TableName,
+        /// Digest over the model and the revisions of what it read.
+        state: String,
+    },
+    /// A step ended.
+    StepFinished {
+        /// How.
+        report: StepReport,
+    },
+    /// A window of a backfill is complete.
+    WindowDone {
+        /// The window.
+        window: Window,
+    },
+    /// A run ended.
+    RunFinished {
+        /// How.
+        status: RunStatus,
+        /// The error's code and message, if it failed.
+        error: Option<String>,
+    },
+}
+
+/// An entry with its place in the history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// When it was appended.
+    pub at: Timestamp,
+    /// What happened.
+    pub entry: Entry,
+}
+
+/// A run as lists show it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunOverview {
+    /// The run's id.
+    pub run: String,
+    /// Its pipeline.
+    pub pipeline: String,
+    /// What was asked for.
+    pub request: RunRequest,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When its last entry was written.
+    pub last_at: Timestamp,
+    /// How it ended; None while it runs, or after a crash.
+    pub status: Option<RunStatus>,
+}
+
+/// Remembers runs.
+///
+/// # Contract
+/// - Entries are never changed or removed, and are read in the order they were appended.
+/// - `append` is durable when it returns, and refuses an older epoch than the pipeline's newest with
+///   [`FENCED`](crate::load::FENCED). All entries of one call are written, or none.
+/// - `checkpoint`, `model_state` and `windows_done` are what the entries say, never something apart.
+#[async_trait]
+pub trait Ledger: Debug + Send + Sync {
+    /// Takes the pipeline's lease, fencing off a holder that is dead.
+    ///
+    /// # Errors
+    /// [`LEASE`] naming the holder and since when, if it is alive.
+    async fn acquire(&self, pipeline: &str) -> Result<Lease>;
+
+    /// Gives the lease back.
+    async fn release(&self, lease: Lease) -> Result<()>;
+
+    /// Appends to a run's history.
+    async fn append(&self, lease: &Lease, run: &str, entries: &[Entry]) -> Result<()>;
+
+    /// A run's history.
+    async fn entries(&self, run: &str) -> Result<Vec<Recorded>>;
+
+    /// The latest runs, newest first; of one pipeline, or of all.
+    async fn runs(&self, pipeline: Option<&str>, limit: usize) -> Result<Vec<RunOverview>>;
+
+    /// How far the pipeline has read a table.
+    async fn checkpoint(&self, pipeline: &str, table: &TableName) -> Result<Option<Checkpoint>>;
+
+    /// The state a model was last computed for.
+    async fn model_state(&self, pipeline: &str, table: &TableName) -> Result<Option<String>>;
+
+    /// The windows that backfills of the pipeline completed.
+    async fn windows_done(&self, pipeline: &str) -> Result<Vec<Window>>;
+}

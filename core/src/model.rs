@@ -1,0 +1,56 @@
+//! What the model engine owes the run loop.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use crate::batch::BatchStream;
+use crate::contract::Contract;
+use crate::error::Result;
+use crate::load::Layout;
+use crate::name::TableName;
+use crate::window::Timestamp;
+
+/// One model as the run loop sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelNode {
+    /// What it makes and promises.
+    pub contract: Contract,
+    /// The tables it reads: models and extracted tables.
+    pub inputs: Vec<TableName>,
+    /// Changes exactly when the statement, the contract or the parameters change.
+    pub digest: String,
+    /// Whether the result depends on the as-of instant.
+    pub uses_as_of: bool,
+    /// Hints for warehouses.
+    pub layout: Layout,
+}
+
+/// What computing a model gave.
+#[derive(Debug)]
+pub struct Computed {
+    /// The changes against the table as it stands ([`Contract::changes_schema`]); empty if nothing changed.
+    pub changes: BatchStream,
+    /// Rows of the new result.
+    pub rows: u64,
+    /// Warnings of data tests, in words.
+    pub warnings: Vec<String>,
+}
+
+/// Computes models over the lake.
+///
+/// # Contract
+/// - `compute` sees the lake's tables as they stand when it is called, checks the result against contract and data tests
+///   before it returns, and writes nothing that a reader can see. It may be called again after a crash.
+/// - Models are called in the order of their dependencies; independent ones may run at once.
+#[async_trait]
+pub trait Models: Debug + Send + Sync {
+    /// Every model, each after those it reads.
+    fn nodes(&self) -> &[ModelNode];
+
+    /// Computes one model as of an instant and compares it with what the lake holds.
+    async fn compute(&self, table: &TableName, as_of: Timestamp) -> Result<Computed>;
+
+    /// The whole table as the lake holds it, by its contract's schema, for a destination that has to start over.
+    async fn export(&self, table: &TableName) -> Result<BatchStream>;
+}

@@ -1,0 +1,127 @@
+//! Rows that did not fit, kept raw with the reason, so that they can be mended and read again.
+
+use std::sync::Mutex;
+use std::sync::Arc;
+
+use arrow::array::{BinaryBuilder, RecordBatch, StringBuilder, UInt64Builder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::error::{Code, Error, ErrorKind, Result};
+use crate::name::TableName;
+
+/// More rows were rejected than the configuration allows.
+pub static REJECTED: Code = Code {
+    name: "E-REJECTED",
+    kind: ErrorKind::Data,
+    meaning: "More rows of a table did not fit their contract than `max_rejected` allows; nothing was published.",
+    remedy: "Look at the causes in the run's summary; correct the source or the column's type, or raise `max_rejected` for this table.",
+};
+
+/// Raw bytes of rejected rows that one step may hold in memory before it fails.
+pub const QUARANTINE_BYTES_MAX: usize = 64 << 20;
+
+/// A row that did not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// The column whose value did not fit, as a path.
+    pub column: String,
+    /// Why, in words that hold no value: `a string stands where a decimal(18,2) is declared`.
+    pub reason: String,
+    /// Where the row was: a document's id, a file's offset, a tuple's number.
+    pub position: String,
+    /// The row as the source sent it.
+    pub raw: Vec<u8>,
+    /// What `raw` is: `bson` or `copy-binary`.
+    pub format: &'static str,
+}
+
+/// Collects the rejected rows of one step. Cheap to share.
+#[derive(Debug, Clone, Default)]
+pub struct Quarantine {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    rejected: Vec<Rejected>,
+    bytes: usize,
+}
+
+impl Quarantine {
+    /// An empty quarantine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// [`REJECTED`] when the rows held exceed [`QUARANTINE_BYTES_MAX`]: so many do not belong in memory, nor in a run.
+    pub fn reject(&self, table: &TableName, rejected: Rejected) -> Result<()> {
+        let mut inner = self.inner.lock().expect("no holder of this lock panics");
+        inner.bytes += rejected.raw.len() + rejected.column.len() + rejected.reason.len() + rejected.position.len();
+        inner.rejected.push(rejected);
+        if inner.bytes > QUARANTINE_BYTES_MAX {
+            return Err(Error::new(&REJECTED, format!("table \"{table}\" has more than {QUARANTINE_BYTES_MAX} bytes of rows that do not fit")));
+        }
+        Ok(())
+    }
+
+    /// How many rows were rejected so far.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.inner.lock().expect("no holder of this lock panics").rejected.len() as u64
+    }
+
+    /// Takes all rows out, in an order that does not depend on which worker was first.
+    #[must_use]
+    pub fn drain(&self) -> Vec<Rejected> {
+        let mut inner = self.inner.lock().expect("no holder of this lock panics");
+        inner.bytes = 0;
+        let mut rejected = std::mem::take(&mut inner.rejected);
+        rejected.sort_by(|a, b| (&a.position, &a.column).cmp(&(&b.position, &b.column)));
+        rejected
+    }
+
+    /// The schema of quarantine files: `position`, `column`, `reason`, `format`, `raw`, `raw_bytes`.
+    #[must_use]
+    pub fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![
+            Field::new("position", DataType::Utf8, false),
+            Field::new("column", DataType::Utf8, false),
+            Field::new("reason", DataType::Utf8, false),
+            Field::new("format", DataType::Utf8, false),
+            Field::new("raw", DataType::Binary, false),
+            Field::new("raw_bytes", DataType::UInt64, false),
+        ]))
+    }
+
+    /// Rejected rows as one batch of [`Self::schema`].
+    ///
+    /// # Errors
+    /// Only on an error of ours.
+    pub fn batch(rejected: &[Rejected]) -> Result<RecordBatch> {
+        let (mut position, mut column, mut reason) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+        let (mut format, mut raw, mut raw_bytes) = (StringBuilder::new(), BinaryBuilder::new(), UInt64Builder::new());
+        for row in rejected {
+            position.append_value(&row.position);
+            column.append_value(&row.column);
+            reason.append_value(&row.reason);
+            format.append_value(row.format);
+            raw.append_value(&row.raw);
+            raw_bytes.append_value(row.raw.len() as u64);
+        }
+        Ok(RecordBatch::try_new(
+            Self::schema(),
+            vec![
+                Arc::new(position.finish()),
+                Arc::new(column.finish()),
+                Arc::new(reason.finish()),
+                Arc::new(format.finish()),
+                Arc::new(raw.finish()),
+                Arc::new(raw_bytes.finish()),
+            ],
+        )?)
+    }
+}

@@ -1,0 +1,304 @@
+//! One table: source to landing to lake.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use super::report::{Event, StepKind, StepReport, StepStatus, WaitsFor};
+use super::{Engine, RunContext, SourceTable};
+use crate::batch::BatchStream;
+use crate::error::{BUG, Error, Result};
+use crate::extract::{Checkpoint, Cursor, ExtractPlan, Request};
+use crate::failpoint;
+use crate::landing::{Manifest, PartWriter, Snapshot, SnapshotWriter};
+use crate::ledger::Entry;
+use crate::load::{Layout, Mode};
+use crate::quarantine::{Quarantine, REJECTED, Rejected};
+
+/// How long both sides of a copy waited for the other, and what passed. Shared by the slices of a step.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    pub(super) rows: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    source_us: AtomicU64,
+    destination_us: AtomicU64,
+}
+
+impl Meter {
+    fn waits_for(&self) -> WaitsFor {
+        if self.source_us.load(Ordering::Relaxed) >= self.destination_us.load(Ordering::Relaxed) {
+            WaitsFor::Source
+        } else {
+            WaitsFor::Destination
+        }
+    }
+
+    pub(super) fn fill(&self, report: &mut StepReport) {
+        report.waited_source_ms = self.source_us.load(Ordering::Relaxed) / 1000;
+        report.waited_destination_ms = self.destination_us.load(Ordering::Relaxed) / 1000;
+    }
+}
+
+impl Engine {
+    pub(super) async fn table(&self, context: &Arc<RunContext>, source: &SourceTable) -> Result<()> {
+        let contract = source.extractor.contract();
+        let step = format!("extract {}", contract.table);
+        let span = tracing::info_span!("step", otel.name = %step, step = %step, kind = "extract");
+        let result = async {
+            let began = Instant::now();
+            let landed = self.with_retries(&step, || self.extract(context, source, &step)).await;
+            // Connections and snapshots are let go before the load: it may take long.
+            let finished = source.extractor.finish().await;
+            match landed {
+                Ok(landed) => {
+                    finished?;
+                    self.load_table(context, source, &step, landed, began).await
+                }
+                Err(error) => Err(self.failed(context, &step, StepKind::Extract, began, error).await),
+            }
+        }
+        .instrument(span)
+        .await;
+        result.map_err(|error| error.context(format!("table \"{}\" could not be brought into the lake", contract.table)))
+    }
+
+    /// Reports a failed step and hands its error on.
+    pub(super) async fn failed(&self, context: &RunContext, step: &str, kind: StepKind, began: Instant, error: Error) -> Error {
+        let mut report = StepReport::new(step, kind, StepStatus::Failed);
+        report.note = error.message().to_owned();
+        report.duration_ms = elapsed_ms(began);
+        tracing::error!(step, code = error.code().name, error = %error, "step failed");
+        if let Err(ledger) = self.finish_step(context, report).await {
+            tracing::warn!(error = %ledger, "a failed step could not be recorded");
+        }
+        error
+    }
+
+    async fn extract(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str) -> Result<Extracted> {
+        if let Some(landed) = context.state.landed(step) {
+            // What a killed process landed is used only if its bytes are what the manifest says.
+            let snapshot = self.parts.landing.open(&landed.manifest).await?;
+            self.parts.landing.verify(snapshot.manifest()).await?;
+            return Ok(Extracted { snapshot: Some(snapshot), checkpoint: None, rejected: landed.rejected, resumed: true, note: "landed before the interruption".to_owned(), meter: Arc::default() });
+        }
+        let contract = source.extractor.contract();
+        let after = match (context.request.full_refresh, context.request.window) {
+            (true, _) | (_, Some(_)) => None,
+            (false, None) => self.parts.ledger.checkpoint(&self.parts.pipeline, &contract.table).await?,
+        };
+        let request = Request {
+            window: context.request.window,
+            lookback_us: source.lookback_us,
+            slices_wanted: self.settings.slices_in_flight_max,
+        };
+        let plan = source.extractor.plan(&request, after.as_ref()).await?;
+        failpoint::reached("extract.after_plan");
+        if plan.slices.is_empty() {
+            return Ok(Extracted { snapshot: None, checkpoint: plan.checkpoint, rejected: 0, resumed: false, note: plan.summary, meter: Arc::default() });
+        }
+        self.parts.observer.event(&Event::StepStarted { step: step.to_owned(), kind: StepKind::Extract, rows_estimated: plan.rows_estimated });
+        self.land(context, source, step, plan).await
+    }
+
+    async fn land(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str, plan: ExtractPlan) -> Result<Extracted> {
+        let contract = source.extractor.contract().clone();
+        let folder = self.attempt_folder(context, step);
+        let writer = SnapshotWriter::new(&self.parts.landing, &folder, contract.schema(), self.settings.writer);
+        let quarantine = Quarantine::new();
+        let meter = Arc::new(Meter::default());
+        let ExtractPlan { slices, checkpoint, summary, .. } = plan;
+        let mut waiting = slices.into_iter();
+        let mut working: JoinSet<Result<()>> = JoinSet::new();
+        loop {
+            while working.len() < self.settings.slices_in_flight_max.max(1) {
+                let Some(slice) = waiting.next() else { break };
+                let (engine, extractor, quarantine) = (self.clone(), Arc::clone(&source.extractor), quarantine.clone());
+                let (part, meter, step) = (writer.part_writer(slice.index), Arc::clone(&meter), step.to_owned());
+                let span = tracing::info_span!("slice", otel.name = format!("slice {}", slice.summary), slice = slice.index, rows = tracing::field::Empty);
+                working.spawn(
+                    async move {
+                        let stream = extractor.read(&slice, &quarantine).await?.buffered(&engine.budget);
+                        let rows = engine.copy(&step, stream, part, &meter).await?;
+                        tracing::Span::current().record("rows", rows);
+                        Ok(())
+                    }
+                    .instrument(span),
+                );
+            }
+            match working.join_next().await {
+                None => break,
+                Some(Ok(result)) => result?,
+                Some(Err(_)) => return Err(Error::new(&BUG, "a slice of the table stopped without a word")),
+            }
+        }
+        let rejected = quarantine.drain();
+        let rows = meter.rows.load(Ordering::Relaxed);
+        check_rejected(&contract.table.to_string(), rows, &rejected, source.rejected_share_max)?;
+        if !rejected.is_empty() {
+            let message = format!("{} of {} rows of \"{}\" did not fit and went to quarantine: {}", rejected.len(), rows + rejected.len() as u64, contract.table, causes(&rejected).join("; "));
+            self.parts.observer.event(&Event::Warning { message: message.clone() });
+            context.warnings.lock().expect("no holder of this lock panics").push(message);
+        }
+        let manifest = Manifest::new(&context.run, step, contract, false);
+        let snapshot = writer.finish(manifest, &rejected, checkpoint).await?;
+        let rejected = rejected.len() as u64;
+        self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: snapshot.manifest_key().to_owned(), rejected }]).await?;
+        failpoint::reached("ledger.after_landed");
+        Ok(Extracted { snapshot: Some(snapshot), checkpoint: None, rejected, resumed: false, note: summary, meter })
+    }
+
+    /// A folder of the landing that no attempt used before.
+    pub(super) fn attempt_folder(&self, context: &RunContext, step: &str) -> String {
+        let step: String = step.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+        format!("{}/{}/{step}/{}", self.parts.pipeline, context.run, uuid::Uuid::now_v7().simple())
+    }
+
+    /// Copies a stream into parts, watching who waits for whom. Aborts the open upload if it fails.
+    pub(super) async fn copy(&self, step: &str, mut stream: BatchStream, mut part: PartWriter, meter: &Meter) -> Result<u64> {
+        // Often enough to look alive, seldom enough to cost nothing.
+        const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+        let mut last = Instant::now();
+        let mut rows = 0;
+        loop {
+            if let Err(stopped) = self.parts.stop.check() {
+                part.abort().await;
+                return Err(stopped);
+            }
+            let asked = Instant::now();
+            let next = stream.next().await;
+            meter.source_us.fetch_add(elapsed_us(asked), Ordering::Relaxed);
+            let batch = match next {
+                None => break,
+                Some(Ok(batch)) => batch,
+                Some(Err(error)) => {
+                    part.abort().await;
+                    return Err(error);
+                }
+            };
+            let writing = Instant::now();
+            if let Err(error) = part.write(&batch).await {
+                part.abort().await;
+                return Err(error);
+            }
+            meter.destination_us.fetch_add(elapsed_us(writing), Ordering::Relaxed);
+            rows += batch.num_rows() as u64;
+            let seen = meter.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed) + batch.num_rows() as u64;
+            let bytes = batch.get_array_memory_size() as u64;
+            let bytes = meter.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            if last.elapsed() >= PROGRESS_EVERY {
+                last = Instant::now();
+                self.parts.observer.event(&Event::Progress { step: step.to_owned(), rows: seen, bytes, waits_for: meter.waits_for() });
+            }
+        }
+        let writing = Instant::now();
+        part.finish().await?;
+        meter.destination_us.fetch_add(elapsed_us(writing), Ordering::Relaxed);
+        Ok(rows)
+    }
+
+    async fn load_table(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str, extracted: Extracted, began: Instant) -> Result<()> {
+        let contract = source.extractor.contract();
+        let mut report = StepReport::new(step, StepKind::Extract, StepStatus::Unchanged);
+        report.rows_rejected = extracted.rejected;
+        report.note.clone_from(&extracted.note);
+        report.duration_ms = elapsed_ms(began);
+        extracted.meter.fill(&mut report);
+        let checkpoint = match &extracted.snapshot {
+            Some(snapshot) => snapshot.manifest().checkpoint.clone(),
+            None => extracted.checkpoint.clone(),
+        };
+        if let Some(snapshot) = &extracted.snapshot {
+            let manifest = snapshot.manifest();
+            report.rows_in = manifest.rows + extracted.rejected;
+            report.rows_out = manifest.rows;
+            report.bytes = manifest.bytes;
+            report.status = if extracted.resumed { StepStatus::Resumed } else { StepStatus::Done };
+        }
+        let nothing = extracted.snapshot.as_ref().is_none_or(|snapshot| snapshot.manifest().rows == 0);
+        // A table that was read and found empty must exist all the same, or models could not read it.
+        let exists = self.parts.lake.marker(&self.parts.pipeline, &contract.table).await?.is_some();
+        if nothing && exists {
+            report.status = StepStatus::Unchanged;
+        }
+        self.finish_step(context, report).await?;
+        if let Some(snapshot) = extracted.snapshot.filter(|_| !nothing || !exists) {
+            let mode = self.table_mode(context, contract, checkpoint.as_ref())?;
+            self.load(context, &self.parts.lake, step, &snapshot, contract, &Layout::default(), mode).await?;
+        }
+        if let Some(checkpoint) = checkpoint.filter(|_| context.request.window.is_none()) {
+            let stored = self.parts.ledger.checkpoint(&self.parts.pipeline, &contract.table).await?;
+            // A checkpoint never goes back, unless everything was read anew.
+            let forward = stored.as_ref().is_none_or(|stored| checkpoint.upper >= stored.upper || context.request.full_refresh);
+            if forward && stored.as_ref() != Some(&checkpoint) {
+                self.append(context, &[Entry::CheckpointAdvanced { table: contract.table.clone(), checkpoint }]).await?;
+                failpoint::reached("ledger.after_checkpoint");
+            }
+        }
+        Ok(())
+    }
+
+    fn table_mode(&self, context: &RunContext, contract: &crate::contract::Contract, checkpoint: Option<&Checkpoint>) -> Result<Mode> {
+        let whole = checkpoint.is_some_and(|checkpoint| checkpoint.upper == Cursor::Whole);
+        if context.request.full_refresh || (whole && context.request.window.is_none()) {
+            return Ok(Mode::Replace);
+        }
+        if !contract.key.is_empty() {
+            return Ok(Mode::Merge);
+        }
+        if context.request.window.is_some() {
+            return Err(Error::new(&crate::contract::CONTRACT, format!("table \"{}\" has no key, so a window of it could be loaded twice", contract.table))
+                .hint("Declare its key in pipelines.toml, or leave it out of the backfill with --skip."));
+        }
+        Ok(Mode::Append)
+    }
+}
+
+/// A table's snapshot, or why there is none.
+#[derive(Debug)]
+struct Extracted {
+    snapshot: Option<Snapshot>,
+    checkpoint: Option<Checkpoint>,
+    rejected: u64,
+    resumed: bool,
+    note: String,
+    meter: Arc<Meter>,
+}
+
+fn check_rejected(table: &str, accepted: u64, rejected: &[Rejected], share_max: f64) -> Result<()> {
+    let all = accepted + rejected.len() as u64;
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits")]
+    let share = if all == 0 { 0.0 } else { rejected.len() as f64 / all as f64 };
+    if share <= share_max {
+        return Ok(());
+    }
+    let mut error = Error::new(&REJECTED, format!("{} of {all} rows of table \"{table}\" did not fit, more than the allowed {}%", rejected.len(), share_max * 100.0));
+    for cause in causes(rejected) {
+        error = error.caused_by(cause);
+    }
+    Err(error)
+}
+
+/// The commonest reasons with how often each occurred.
+fn causes(rejected: &[Rejected]) -> Vec<String> {
+    const CAUSES_SHOWN_MAX: usize = 5;
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for row in rejected {
+        *counts.entry((&row.column, &row.reason)).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    counts.into_iter().take(CAUSES_SHOWN_MAX).map(|((column, reason), rows)| format!("column \"{column}\": {reason} ({rows} rows)")).collect()
+}
+
+pub(super) fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn elapsed_us(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,167 @@
+//! One model: lake to landing to lake and to every destination.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use tracing::Instrument;
+
+use super::extract::{Meter, elapsed_ms};
+use super::report::{Event, StepKind, StepReport, StepStatus};
+use super::{Destination, Engine, RunContext};
+use crate::batch::BatchStream;
+use crate::error::{BUG, Error, Result};
+use crate::failpoint;
+use crate::landing::{Manifest, Snapshot, SnapshotWriter};
+use crate::ledger::Entry;
+use crate::load::{Marker, Mode};
+use crate::model::ModelNode;
+use crate::name::TableName;
+
+impl Engine {
+    pub(super) async fn model(&self, context: &Arc<RunContext>, table: &TableName) -> Result<()> {
+        let node = self.parts.models.nodes().iter().find(|node| node.contract.table == *table);
+        let node = node.ok_or_else(|| Error::new(&BUG, format!("model \"{table}\" is in the graph but not among the models")))?;
+        let step = format!("model {table}");
+        let span = tracing::info_span!("step", otel.name = %step, step = %step, kind = "model");
+        self.make(context, node, &step).instrument(span).await.map_err(|error| error.context(format!("model \"{table}\" could not be made")))
+    }
+
+    async fn make(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str) -> Result<()> {
+        let table = &node.contract.table;
+        let began = Instant::now();
+        let destinations: Vec<&Destination> = self.parts.destinations.iter().filter(|destination| destination.tables.contains(table)).collect();
+        let lock = self.table_lock(table);
+        let _one_at_a_time = lock.lock().await;
+        let stored = self.parts.lake.marker(&self.parts.pipeline, table).await?;
+        let stored = stored.map(|marker| marker.revision);
+        let mut newest = stored;
+        for destination in &destinations {
+            let marker: Option<Marker> = destination.loader.marker(&self.parts.pipeline, table).await?;
+            newest = newest.max(marker.map(|marker| marker.revision));
+        }
+        let state = self.model_inputs_state(context, node).await?;
+        // A destination ahead of the lake means that the lake was made anew: its revisions go on above.
+        let is_current = stored.is_some()
+            && newest == stored
+            && !context.request.full_refresh
+            && context.state.landed(step).is_none()
+            && self.parts.ledger.model_state(&self.parts.pipeline, table).await?.as_ref() == Some(&state);
+        if is_current {
+            let mut report = StepReport::new(step, StepKind::Model, StepStatus::Unchanged);
+            report.note = "what it reads has not changed".to_owned();
+            report.duration_ms = elapsed_ms(began);
+            self.finish_step(context, report).await?;
+        } else {
+            let snapshot = match self.with_retries(step, || self.compute(context, node, step, began)).await {
+                Ok(snapshot) => snapshot,
+                Err(error) => return Err(self.failed(context, step, StepKind::Model, began, error).await),
+            };
+            let empty = snapshot.manifest().rows == 0;
+            if !(empty && stored.is_some() && newest == stored) || context.state.planned(step).is_some() {
+                let planned = match context.state.planned(step) {
+                    Some(planned) => planned,
+                    None => self.plan_load(context, step, newest, stored).await?,
+                };
+                self.load_planned(context, &self.parts.lake, step, &snapshot, &node.contract, &node.layout, Mode::Changes, planned).await?;
+                for destination in &destinations {
+                    let at = destination.loader.marker(&self.parts.pipeline, table).await?.map(|marker| marker.revision);
+                    let follows = at == planned.base || at == Some(planned.revision);
+                    if follows && !context.request.full_refresh {
+                        self.load_planned(context, &destination.loader, step, &snapshot, &node.contract, &node.layout, Mode::Changes, planned).await?;
+                    }
+                }
+            }
+        }
+        self.catch_up(context, node, step, &destinations).await?;
+        self.append(context, &[Entry::ModelDone { table: table.clone(), state }]).await?;
+        Ok(())
+    }
+
+    /// Brings destinations that stand elsewhere than the lake to its revision, by the whole table.
+    async fn catch_up(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str, destinations: &[&Destination]) -> Result<()> {
+        let table = &node.contract.table;
+        let Some(revision) = self.parts.lake.marker(&self.parts.pipeline, table).await?.map(|marker| marker.revision) else {
+            return Ok(());
+        };
+        let mut exported: Option<Snapshot> = None;
+        for destination in destinations {
+            let at = destination.loader.marker(&self.parts.pipeline, table).await?.map(|marker| marker.revision);
+            if at == Some(revision) {
+                continue;
+            }
+            let step = format!("{step} whole");
+            let snapshot = match &exported {
+                Some(snapshot) => snapshot.clone(),
+                None => {
+                    let stream = self.parts.models.export(table).await?;
+                    let manifest = Manifest::new(&context.run, &step, node.contract.clone(), false);
+                    exported.insert(self.land_stream(context, &step, stream, manifest, &Meter::default()).await?).clone()
+                }
+            };
+            let planned = super::Planned { revision, base: None };
+            self.load_planned(context, &destination.loader, &step, &snapshot, &node.contract, &node.layout, Mode::Replace, planned).await?;
+        }
+        Ok(())
+    }
+
+    async fn compute(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str, began: Instant) -> Result<Snapshot> {
+        if let Some(landed) = context.state.landed(step) {
+            let snapshot = self.parts.landing.open(&landed.manifest).await?;
+            self.parts.landing.verify(snapshot.manifest()).await?;
+            let mut report = StepReport::new(step, StepKind::Model, StepStatus::Resumed);
+            report.rows_out = snapshot.manifest().rows;
+            report.note = "made before the interruption".to_owned();
+            report.duration_ms = elapsed_ms(began);
+            self.finish_step(context, report).await?;
+            return Ok(snapshot);
+        }
+        self.parts.stop.check()?;
+        self.parts.observer.event(&Event::StepStarted { step: step.to_owned(), kind: StepKind::Model, rows_estimated: None });
+        let computed = self.parts.models.compute(&node.contract.table, context.request.as_of).await?;
+        failpoint::reached("model.after_compute");
+        for warning in &computed.warnings {
+            self.parts.observer.event(&Event::Warning { message: warning.clone() });
+        }
+        context.warnings.lock().expect("no holder of this lock panics").extend(computed.warnings);
+        let meter = Meter::default();
+        let manifest = Manifest::new(&context.run, step, node.contract.clone(), true);
+        let snapshot = self.land_stream(context, step, computed.changes, manifest, &meter).await?;
+        let key = snapshot.manifest_key().to_owned();
+        self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: key, rejected: 0 }]).await?;
+        failpoint::reached("ledger.after_landed");
+        let changed = snapshot.manifest().rows;
+        let mut report = StepReport::new(step, StepKind::Model, if changed == 0 { StepStatus::Unchanged } else { StepStatus::Done });
+        report.rows_in = computed.rows;
+        report.rows_out = changed;
+        report.bytes = snapshot.manifest().bytes;
+        report.duration_ms = elapsed_ms(began);
+        meter.fill(&mut report);
+        if changed == 0 {
+            report.note = format!("{} rows, all as before", computed.rows);
+        }
+        self.finish_step(context, report).await?;
+        Ok(snapshot)
+    }
+
+    async fn land_stream(&self, context: &RunContext, step: &str, stream: BatchStream, manifest: Manifest, meter: &Meter) -> Result<Snapshot> {
+        let folder = self.attempt_folder(context, step);
+        let writer = SnapshotWriter::new(&self.parts.landing, &folder, stream.schema(), self.settings.writer);
+        self.copy(step, stream.buffered(&self.budget), writer.part_writer(0), meter).await?;
+        writer.finish(manifest, &[], None).await
+    }
+
+    /// Names the model and the revisions of all it reads: the same state again means the same result again.
+    async fn model_inputs_state(&self, context: &RunContext, node: &ModelNode) -> Result<String> {
+        let mut hash = Sha256::new();
+        hash.update(node.digest.as_bytes());
+        if node.uses_as_of {
+            hash.update(context.request.as_of.to_string().as_bytes());
+        }
+        for input in &node.inputs {
+            let marker = self.parts.lake.marker(&self.parts.pipeline, input).await?;
+            hash.update(format!("\n{input}={}", marker.map_or(0, |marker| marker.revision)).as_bytes());
+        }
+        Ok(hex::encode(hash.finalize()))
+    }
+}
