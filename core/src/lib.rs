@@ -7,6 +7,7 @@
 
 pub mod batch;
 pub mod clock;
+pub mod config;
 pub mod contract;
 pub mod error;
 pub mod extract;
