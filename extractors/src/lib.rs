@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Sources: what the business's systems hold, read into Arrow batches.
+//!
+//! One folder a source. Each declares the codes of its errors in `CODES` and shows its configuration in `example.toml`.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::string_slice))]
+
+pub mod bson;
