@@ -1,0 +1,197 @@
+//! The run loop over parts in memory: what moves, what does not, and what a death between any two ledger entries leaves.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
+
+mod memory;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use memory::{MemoryLedger, MemoryLoader, Rows, TestClock, TestModels, TestSource, objects};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use pipeline_core::error::ErrorKind;
+use pipeline_core::landing::Landing;
+use pipeline_core::name::TableName;
+use pipeline_core::run::{BackfillRequest, Destination, Engine, EngineSettings, Parts, Resume, RunKind, RunRequest, RunStatus, Selection, Stop, Unobserved};
+use pipeline_core::window::{Timestamp, Window};
+
+struct World {
+    source: TestSource,
+    lake: Arc<MemoryLoader>,
+    warehouse: Arc<MemoryLoader>,
+    ledger: Arc<MemoryLedger>,
+    store: Arc<dyn ObjectStore>,
+}
+
+fn table(name: &str) -> TableName {
+    name.parse().unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let rows: Rows = (0..20).map(|id| (id, (id * 10, id))).collect();
+        Self {
+            source: TestSource { tables: vec![table("shop.numbers")], rows: Arc::new(rows.into()), rejected: Arc::default() },
+            lake: MemoryLoader::new("lake"),
+            warehouse: MemoryLoader::new("warehouse"),
+            ledger: Arc::default(),
+            store: Arc::new(InMemory::new()),
+        }
+    }
+
+    fn engine(&self) -> Engine {
+        let lake: Arc<MemoryLoader> = Arc::clone(&self.lake);
+        let warehouse: Arc<MemoryLoader> = Arc::clone(&self.warehouse);
+        let parts = Parts {
+            pipeline: "nightly".to_owned(),
+            sources: Arc::new(self.source.clone()),
+            models: Arc::new(TestModels::new(Arc::clone(&self.lake))),
+            lake,
+            destinations: vec![Destination { loader: warehouse, tables: [table("doubled"), table("listed")].into() }],
+            landing: Landing::new(Arc::clone(&self.store), Path::from("landing"), "memory:///landing"),
+            ledger: Arc::<MemoryLedger>::clone(&self.ledger),
+            clock: Arc::new(TestClock::default()),
+            observer: Arc::new(Unobserved),
+            stop: Stop::default(),
+        };
+        Engine::new(parts, EngineSettings { pause_ms: 1, ..EngineSettings::default() })
+    }
+
+    fn check(&self) {
+        let source = self.source.rows.lock().unwrap().clone();
+        let doubled: Rows = source.iter().map(|(id, row)| (*id, (row.0 * 2, row.1))).collect();
+        assert_eq!(self.lake.rows(&table("shop.numbers")), source);
+        for name in ["doubled", "listed"] {
+            assert_eq!(self.lake.rows(&table(name)), doubled, "{name} in the lake");
+            assert_eq!(self.warehouse.rows(&table(name)), doubled, "{name} in the warehouse");
+        }
+    }
+
+    async fn run(&self) -> RunStatus {
+        let (report, error) = self.engine().run(request(), Resume::Continue).await.unwrap();
+        assert!(error.is_none(), "{error:?}");
+        report.status
+    }
+}
+
+fn request() -> RunRequest {
+    RunRequest { kind: RunKind::Run, window: None, as_of: Timestamp::from_microseconds(0), selection: Selection::default(), full_refresh: false }
+}
+
+#[tokio::test]
+async fn the_second_run_moves_nothing_and_the_third_only_what_changed() {
+    let world = World::new();
+    assert_eq!(world.run().await, RunStatus::Done);
+    world.check();
+    let commits = world.lake.commits.load(Ordering::Relaxed);
+    let landed = objects(&world.store).await;
+    assert_eq!(world.run().await, RunStatus::Unchanged);
+    assert_eq!(world.lake.commits.load(Ordering::Relaxed), commits);
+    assert_eq!(objects(&world.store).await, landed);
+    world.source.rows.lock().unwrap().insert(3, (999, 100));
+    assert_eq!(world.run().await, RunStatus::Done);
+    world.check();
+}
+
+#[tokio::test]
+async fn a_death_after_any_ledger_entry_is_mended_by_the_next_run() {
+    let undisturbed = World::new();
+    undisturbed.run().await;
+    let entries = undisturbed.ledger.len();
+    assert!(entries > 12);
+    for dies_after in 0..entries {
+        let world = World::new();
+        *world.ledger.dies_after.lock().unwrap() = Some(dies_after);
+        let died = world.engine().run(request(), Resume::Continue).await;
+        assert!(died.is_err() || died.is_ok_and(|(_, error)| error.is_some()), "after {dies_after} entries");
+        world.ledger.revive();
+        world.run().await;
+        world.check();
+        assert_eq!(world.run().await, RunStatus::Unchanged, "after {dies_after} entries");
+    }
+}
+
+#[tokio::test]
+async fn lost_answers_are_asked_again_without_loading_twice() {
+    let world = World::new();
+    world.lake.lost_answers.store(2, Ordering::Relaxed);
+    world.warehouse.lost_answers.store(1, Ordering::Relaxed);
+    world.warehouse.refusals.store(1, Ordering::Relaxed);
+    assert_eq!(world.run().await, RunStatus::Done);
+    world.check();
+    assert_eq!(world.lake.commits.load(Ordering::Relaxed), 3);
+    assert_eq!(world.warehouse.commits.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_destination_that_failed_catches_up_by_the_whole_table() {
+    let world = World::new();
+    world.warehouse.refusals.store(1000, Ordering::Relaxed);
+    let (report, error) = world.engine().run(request(), Resume::Continue).await.unwrap();
+    assert_eq!(report.status, RunStatus::Failed);
+    assert_eq!(error.unwrap().kind(), ErrorKind::Unavailable);
+    world.warehouse.refusals.store(0, Ordering::Relaxed);
+    world.source.rows.lock().unwrap().insert(50, (5, 200));
+    assert_eq!(world.run().await, RunStatus::Done);
+    world.check();
+}
+
+#[tokio::test]
+async fn a_lake_that_was_lost_is_made_again_above_the_warehouse() {
+    let mut world = World::new();
+    world.run().await;
+    world.source.rows.lock().unwrap().insert(60, (6, 300));
+    world.run().await;
+    world.lake = MemoryLoader::new("lake");
+    world.ledger = Arc::default();
+    assert_eq!(world.run().await, RunStatus::Done);
+    world.check();
+    assert_eq!(world.run().await, RunStatus::Unchanged);
+}
+
+#[tokio::test]
+async fn too_many_rejected_rows_fail_the_run_before_anything_is_published() {
+    let world = World::new();
+    *world.source.rejected.lock().unwrap() = 100;
+    let (report, error) = world.engine().run(request(), Resume::Continue).await.unwrap();
+    assert_eq!(report.status, RunStatus::Failed);
+    let error = error.unwrap();
+    assert_eq!(error.code().name, "E-REJECTED");
+    assert!(error.causes().iter().any(|cause| cause.contains("column \"value\": odd (100 rows)")), "{error:?}");
+    assert_eq!(world.lake.commits.load(Ordering::Relaxed), 0);
+    *world.source.rejected.lock().unwrap() = 1;
+    assert_eq!(world.run().await, RunStatus::Done);
+    world.check();
+}
+
+#[tokio::test]
+async fn a_backfill_in_windows_equals_one_run_and_does_only_what_is_missing() {
+    let world = World::new();
+    let window = |from: i64, to: i64| Window::new(Timestamp::from_microseconds(from), Timestamp::from_microseconds(to)).unwrap();
+    let windows = vec![window(0, 5), window(5, 10), window(10, 15), window(15, 20)];
+    let request = BackfillRequest { windows: windows.clone(), parallel: 2, restart: false, template: request() };
+    *world.ledger.dies_after.lock().unwrap() = Some(15);
+    let died = world.engine().backfill(request.clone()).await;
+    assert!(died.is_err() || died.is_ok_and(|(_, error)| error.is_some()));
+    world.ledger.revive();
+    let (report, error) = world.engine().backfill(request.clone()).await.unwrap();
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(report.windows.len(), 4);
+    world.check();
+    let (again, error) = world.engine().backfill(request).await.unwrap();
+    assert!(error.is_none());
+    assert!(again.windows.iter().all(|window| window.status.is_none()));
+    world.check();
+}
+
+#[tokio::test]
+async fn a_second_run_at_once_is_refused() {
+    let world = World::new();
+    let first = world.engine();
+    let second = world.engine();
+    let (one, two) = tokio::join!(first.run(request(), Resume::Continue), second.run(request(), Resume::Continue));
+    let refused = [one.err(), two.err()].into_iter().flatten().collect::<Vec<_>>();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].kind(), ErrorKind::Conflict);
+}
