@@ -102,7 +102,7 @@ impl Population {
 
     /// How many customers there are on the morning of a day (0 is the first).
     fn present(&self, day: u64) -> u64 {
-        self.early() + (self.customers / 5) * day.min(self.days) / self.days
+        self.early() + ((self.customers / 5) * day.min(self.days)).div_ceil(self.days)
     }
 
     /// The day a customer came on; `None` if before the first.
@@ -221,7 +221,8 @@ pub(crate) fn customer(options: &Options, population: &Population, number: u64, 
     if number < EDGE_CASES {
         marketing_opt_in = number != 7;
     }
-    let deleted_ms = deleted_on(options, number).map(|date| calendar::midnight_ms(date) + random.between(0, DAY_MS - 1));
+    let deleted_ms = deleted_on(options, number)
+        .map(|date| (calendar::midnight_ms(date) + random.between(0, DAY_MS - 1)).max(created_ms + 60_000));
     let edited_ms = created_ms + random.below(((as_of_ms - 60_000 - created_ms).max(1)) as u64) as i64;
     let mut updated_ms = deleted_ms.unwrap_or(if random.permille(400) { edited_ms } else { created_ms }).max(created_ms);
     let mut changed = false;

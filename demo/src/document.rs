@@ -34,6 +34,12 @@ impl<'buffer> DocumentWriter<'buffer> {
         self.begin();
     }
 
+    /// A sub-document that is BSON already.
+    pub(crate) fn raw_document(&mut self, key: &str, document: &[u8]) {
+        self.element(0x03, key);
+        self.bytes.extend_from_slice(document);
+    }
+
     /// Begins an array; its elements' keys are `"0"`, `"1"`, …
     pub(crate) fn array(&mut self, key: &str) {
         self.element(0x04, key);

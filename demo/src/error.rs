@@ -41,10 +41,16 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A server's address could not be understood. What it was is not told, because it may hold a password.
+    #[error("the address of {server} is not a valid URL")]
+    Address {
+        /// `MongoDB` or `PostgreSQL`.
+        server: &'static str,
+    },
     /// MongoDB refused or could not be reached.
     #[error("MongoDB: {action}")]
     Mongodb {
-        /// What was being done.
+        /// What could not be done.
         action: &'static str,
         /// What the driver said.
         source: Box<mongodb::error::Error>,
@@ -58,6 +64,12 @@ pub enum Error {
         name: String,
         /// What the driver said.
         source: Box<sqlx::Error>,
+    },
+    /// MongoDB took a command and did not write all its documents.
+    #[error("MongoDB: documents of collection \"orders\" were refused with code {code}")]
+    Refused {
+        /// The server's code of the first refusal.
+        code: i32,
     },
     /// A thread of the generator ended before its work was done.
     #[error("the generator stopped before the data set was complete")]
@@ -74,8 +86,11 @@ impl Error {
             Self::NotEmpty { .. } => "Choose an empty database, or pass --replace to drop the demo's own tables first.",
             Self::NothingToChange { .. } => "Generate the data set without changes first, with the same options.",
             Self::File { .. } => "Check that the folder can be written to and that the disk has room.",
+            Self::Address { server: "MongoDB" } => "Write it as mongodb://user:password@host:port/.",
+            Self::Address { .. } => "Write it as postgres://user:password@host:port/database.",
             Self::Mongodb { .. } => "Check that the server runs and that the user may write to the database.",
             Self::Postgres { .. } => "Check that the server runs and that the user may create schemas in the database.",
+            Self::Refused { .. } => "Look the code up among MongoDB's error codes; 11000 means that a document with this key is there.",
             Self::Stopped => "Run the command again, and report it if it happens twice.",
         }
     }

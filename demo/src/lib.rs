@@ -5,8 +5,8 @@
 //! deliver after duplicates and misfits are taken out, what every mart must hold, and which defects were put in on purpose.
 //!
 //! Guarantees:
-//! - The same [`Options`] give the same bytes, on any machine: nothing here reads a clock, and no figure that is written depends on a
-//!   platform's mathematical library.
+//! - The same [`Options`] give the same bytes, on any machine (compressed files: once they are unpacked): nothing here reads a clock, and no
+//!   figure that is written depends on a platform's mathematical library.
 //! - Memory does not grow with orders. Whatever is known of a store, a customer or an order is a pure function of the seed and its
 //!   number; orders are made one business date and one city at a time. What is kept for a customer is a few bytes in flat arrays.
 //! - The answers come from the generated facts themselves, by code that shares nothing with the pipeline that reads them.
@@ -48,4 +48,4 @@ pub use directory::generate_to_directory;
 pub use error::{Error, Result};
 pub use options::Options;
 pub use produce::{Phase, Progress};
-//pub use server::generate_to_servers;
+pub use server::generate_to_servers;

@@ -5,6 +5,9 @@ use crate::order::{Order, Status};
 use crate::random::{Random, Topic};
 use crate::world::World;
 
+/// Entries an order may have, so that an entry's id follows from the order's number.
+const PER_ORDER: u64 = 4;
+
 /// A row of `loyalty.ledger`.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -62,7 +65,7 @@ impl Balances {
         let posted_ms = if order.closed_late { order.updated_ms } else { earned_ms };
         let eligible = order.totals.subtotal - order.totals.discount;
         let points = (order.currency.in_euro_cents(eligible) / 100).clamp(1, 100_000) as i32;
-        let id = 1 + order.ordinal * 2;
+        let id = 1 + order.ordinal * PER_ORDER;
         let entry = |id: u64, points, reason, created_ms, changed| Entry {
             id: id as i64,
             customer,
@@ -81,7 +84,9 @@ impl Balances {
             let refund = order.refunds.iter().find(|refund| refund.succeeded);
             let refund_late = refund.is_some_and(|refund| refund.late);
             let at_ms = refund.map_or(earned_ms, |refund| refund.at_ms);
-            let id = 1 + (world.orders + world.late_orders) * 2 + order.ordinal;
+            // What a later day adds has an id above all that were there.
+            let above = 1 + (world.orders + world.late_orders) * PER_ORDER + order.ordinal;
+            let id = if refund_late { above } else { id + 2 };
             entries.push(entry(id, -points, "reversal", at_ms, refund_late || late));
         }
         for entry in &entries {
