@@ -5,4 +5,5 @@
 
 pub mod bson;
 pub mod files;
+pub mod mongodb;
 mod produce;

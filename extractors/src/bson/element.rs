@@ -217,3 +217,32 @@ pub(crate) fn find<'a>(document: &'a [u8], path: &[Box<[u8]>]) -> Result<Option<
         other => Ok(other),
     }
 }
+
+/// The documents of an array, such as a batch of a server's reply.
+#[derive(Debug)]
+pub struct Documents<'a> {
+    elements: Result<Elements<'a>, Malformed>,
+}
+
+impl<'a> Documents<'a> {
+    /// The documents of an array that fills `array` exactly.
+    #[must_use]
+    pub fn of_array(array: &'a [u8]) -> Self {
+        Self { elements: body(array).map(Elements::of) }
+    }
+
+    /// The next document's bytes.
+    ///
+    /// # Errors
+    /// What is wrong with the array, in words.
+    #[expect(clippy::should_implement_trait, reason = "an iterator could go on after an error")]
+    pub fn next(&mut self) -> Result<Option<&'a [u8]>, &'static str> {
+        let elements = self.elements.as_mut().map_err(|malformed| malformed.0)?;
+        match elements.next() {
+            Ok(None) => Ok(None),
+            Ok(Some((_, value))) if value.kind == kind::DOCUMENT => Ok(Some(value.bytes)),
+            Ok(Some(_)) => Err("an array holds something other than documents"),
+            Err(malformed) => Err(malformed.0),
+        }
+    }
+}

@@ -21,6 +21,7 @@ mod unfit;
 
 pub use cursor::{CursorField, CursorValue};
 pub use decode::Decoder;
+pub use element::Documents;
 pub use unfit::Misfit;
 
 use pipeline_core::error::{Code, ErrorKind};

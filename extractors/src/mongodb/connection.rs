@@ -1,0 +1,79 @@
+//! A connection to a deployment, shared by its tables.
+
+use std::fmt;
+
+use ::bson::{Document, doc};
+use mongodb::{Client, Database};
+use pipeline_core::contract::Contract;
+use pipeline_core::error::{Error, Result};
+use pipeline_core::extract::Extractor;
+use pipeline_core::privacy::PrivacyKey;
+
+use super::error::{CURSOR, Failure, URL};
+use super::options::{MongoOptions, TableOptions};
+use super::plan::MongoExtractor;
+use crate::bson::{CursorField, Decoder};
+
+/// A connection to one database of a deployment. Cheap to clone.
+#[derive(Clone)]
+pub struct Connection {
+    database: Database,
+}
+
+impl Connection {
+    /// Reads the connection string and asks the deployment for a sign of life.
+    ///
+    /// # Errors
+    /// [`URL`] if the string cannot be used or names no database; [`UNREACHABLE`](super::UNREACHABLE) or [`AUTH`](super::AUTH) from the
+    /// deployment.
+    pub async fn open(options: &MongoOptions) -> Result<Self> {
+        let client_options = options.client_options().await.map_err(|error| Failure::of(&error).about("the MongoDB connection string cannot be used"))?;
+        let Some(name) = options.database.clone().or_else(|| client_options.default_database.clone()) else {
+            return Err(Error::new(&URL, "neither the MongoDB connection string nor the source's section names a database")
+                .hint("Set `database` in the source's section."));
+        };
+        let client = Client::with_options(client_options).map_err(|error| Failure::of(&error).about("the MongoDB connection string cannot be used"))?;
+        let connection = Self { database: client.database(&name) };
+        connection.command(doc! {"ping": 1}, "the MongoDB server could not be asked for a sign of life").await?;
+        Ok(connection)
+    }
+
+    /// The server's version, such as `8.0.4`.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn server_version(&self) -> Result<String> {
+        let reply = self.command(doc! {"buildInfo": 1}, "the MongoDB server could not be asked for its version").await?;
+        Ok(reply.get_str("version").unwrap_or("unknown").to_owned())
+    }
+
+    /// Opens a table: one collection of the database.
+    ///
+    /// # Errors
+    /// [`CURSOR`] if the contract's cursor has a type that documents do not have; the errors of [`Decoder::new`]. Whether the
+    /// collection exists is asked when it is planned.
+    pub fn table(&self, contract: Contract, table: &TableOptions, key: Option<PrivacyKey>) -> Result<Box<dyn Extractor>> {
+        Decoder::new(&contract, key.as_ref())?;
+        let cursor = CursorField::of(&contract);
+        if cursor.is_none() && contract.cursor.is_some() {
+            return Err(Error::new(&CURSOR, format!("table \"{}\" has a cursor of a type that documents do not have", contract.table)));
+        }
+        let collection = table.collection.clone().unwrap_or_else(|| contract.table.table().to_owned());
+        Ok(Box::new(MongoExtractor::new(self.clone(), collection, contract, cursor, key)))
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(super) async fn command(&self, command: Document, failed: &str) -> Result<Document> {
+        self.database.run_command(command).await.map_err(|error| Failure::of(&error).about(failed))
+    }
+}
+
+impl fmt::Debug for Connection {
+    // The driver's own text form holds hosts and options.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("database", &self.database.name()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,163 @@
+//! How a MongoDB source is configured.
+
+use std::fmt;
+use std::time::Duration;
+
+use pipeline_core::config::{Options, Secret};
+use pipeline_core::error::Result;
+
+/// How long to look for a server, and for a connection to it, if the configuration says nothing.
+const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// What this program calls itself in the server's log, if the configuration says nothing.
+const APPLICATION_NAME_DEFAULT: &str = "pipeline";
+
+/// Which member of a replica set is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadPreference {
+    /// The primary, and no other.
+    Primary,
+    /// The primary while there is one.
+    PrimaryPreferred,
+    /// A secondary, and no other.
+    Secondary,
+    /// A secondary while there is one.
+    SecondaryPreferred,
+    /// The nearest one.
+    Nearest,
+}
+
+impl ReadPreference {
+    const NAMES: [(&'static str, Self); 5] = [
+        ("primary", Self::Primary),
+        ("primaryPreferred", Self::PrimaryPreferred),
+        ("secondary", Self::Secondary),
+        ("secondaryPreferred", Self::SecondaryPreferred),
+        ("nearest", Self::Nearest),
+    ];
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(name, _)| *name == text).map(|(_, preference)| *preference)
+    }
+}
+
+/// The section of a source of `kind = "mongodb"`, before its secret is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MongoConfig {
+    /// Where the connection string is.
+    pub url: Secret,
+    /// The database; without it, the one of the connection string.
+    pub database: Option<String>,
+    /// Which member to read from; without it, what the connection string says.
+    pub read_preference: Option<ReadPreference>,
+    /// What this program is called in the server's log; without it, what the connection string says, or `pipeline`.
+    pub application_name: Option<String>,
+    /// How long to look for a server; without it, what the connection string says, or 10 seconds.
+    pub timeout: Option<Duration>,
+}
+
+impl MongoConfig {
+    /// Reads the source's section.
+    ///
+    /// # Errors
+    /// If `url` is missing or no reference, or a key is not known.
+    pub fn read(mut options: Options) -> Result<Self> {
+        let url = options.required_secret("url")?;
+        let database = options.text("database")?;
+        let read_preference = options
+            .text("read_preference")?
+            .map(|text| {
+                ReadPreference::parse(&text).ok_or_else(|| {
+                    let known: Vec<_> = ReadPreference::NAMES.iter().map(|(name, _)| *name).collect();
+                    options.error("read_preference", format!("read preference \"{text}\" is not known")).hint(format!("Use one of {}.", known.join(", ")))
+                })
+            })
+            .transpose()?;
+        let application_name = options.text("application_name")?;
+        let timeout = options.duration_us("timeout")?.map(|us| Duration::from_micros(us.unsigned_abs()));
+        options.end()?;
+        Ok(Self { url, database, read_preference, application_name, timeout })
+    }
+
+    /// With the connection string that the secret holds.
+    #[must_use]
+    pub fn with_url(self, url: String) -> MongoOptions {
+        MongoOptions {
+            url,
+            database: self.database,
+            read_preference: self.read_preference,
+            application_name: self.application_name,
+            timeout: self.timeout,
+        }
+    }
+}
+
+/// Where a MongoDB deployment is. Its text form hides the connection string.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MongoOptions {
+    /// The connection string: a secret.
+    pub url: String,
+    /// As in [`MongoConfig`].
+    pub database: Option<String>,
+    /// As in [`MongoConfig`].
+    pub read_preference: Option<ReadPreference>,
+    /// As in [`MongoConfig`].
+    pub application_name: Option<String>,
+    /// As in [`MongoConfig`].
+    pub timeout: Option<Duration>,
+}
+
+impl MongoOptions {
+    /// A deployment by its connection string alone.
+    #[must_use]
+    pub fn new(url: String) -> Self {
+        Self { url, database: None, read_preference: None, application_name: None, timeout: None }
+    }
+
+    /// The driver's options. The configuration wins over the connection string, which wins over the defaults.
+    pub(super) async fn client_options(&self) -> mongodb::error::Result<mongodb::options::ClientOptions> {
+        use mongodb::options::{ClientOptions, ReadConcern, ReadPreference as Driver, SelectionCriteria};
+        let mut options = ClientOptions::parse(&self.url).await?;
+        options.app_name = self.application_name.clone().or(options.app_name).or_else(|| Some(APPLICATION_NAME_DEFAULT.to_owned()));
+        options.server_selection_timeout = self.timeout.or(options.server_selection_timeout).or(Some(TIMEOUT_DEFAULT));
+        options.connect_timeout = self.timeout.or(options.connect_timeout).or(Some(TIMEOUT_DEFAULT));
+        // What a majority has can no longer be rolled back: nothing is landed that the source may forget.
+        options.read_concern = options.read_concern.or_else(|| Some(ReadConcern::majority()));
+        if let Some(preference) = self.read_preference {
+            options.selection_criteria = Some(SelectionCriteria::ReadPreference(match preference {
+                ReadPreference::Primary => Driver::Primary,
+                ReadPreference::PrimaryPreferred => Driver::PrimaryPreferred { options: None },
+                ReadPreference::Secondary => Driver::Secondary { options: None },
+                ReadPreference::SecondaryPreferred => Driver::SecondaryPreferred { options: None },
+                ReadPreference::Nearest => Driver::Nearest { options: None },
+            }));
+        }
+        Ok(options)
+    }
+}
+
+impl fmt::Debug for MongoOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MongoOptions").field("url", &"…").field("database", &self.database).finish_non_exhaustive()
+    }
+}
+
+/// What a table's section says beside its contract.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TableOptions {
+    /// The collection's name, if it is not the table's.
+    pub collection: Option<String>,
+}
+
+impl TableOptions {
+    /// Reads what is left of a table's section. `file` belongs to the same table read from a dump, in another profile.
+    ///
+    /// # Errors
+    /// If a key is not known.
+    pub fn read(mut options: Options) -> Result<Self> {
+        let collection = options.text("collection")?;
+        options.text("file")?;
+        options.end()?;
+        Ok(Self { collection })
+    }
+}

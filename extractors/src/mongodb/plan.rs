@@ -1,0 +1,270 @@
+//! What is to be read from a collection.
+
+use ::bson::{Document, doc, oid::ObjectId};
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use mongodb::Collection;
+use pipeline_core::batch::BatchStream;
+use pipeline_core::contract::Contract;
+use pipeline_core::error::{BUG, Error, Result};
+use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Extractor, Request, Slice};
+use pipeline_core::privacy::PrivacyKey;
+use pipeline_core::quarantine::Quarantine;
+use pipeline_core::window::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::connection::Connection;
+use super::error::{COLLECTION, CURSOR, Failure};
+use super::filter::{self, Bound};
+use super::read;
+use crate::bson::{CursorField, CursorValue};
+
+/// Fewest documents that are worth a slice of their own.
+const SLICE_ROWS_MIN: u64 = 1_000;
+
+/// Slices for each worker: identifiers cut at equal times are not equally many, and small slices even that out.
+const SLICES_PER_WORKER: usize = 2;
+
+/// Reads one collection.
+#[derive(Debug)]
+pub(super) struct MongoExtractor {
+    connection: Connection,
+    collection: String,
+    contract: Contract,
+    cursor: Option<CursorField>,
+    key: Option<PrivacyKey>,
+}
+
+/// The range of a slice: the filter as Extended JSON, and how many documents to ask for at once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Range {
+    pub(super) filter: Document,
+    pub(super) documents_per_batch: u32,
+}
+
+impl MongoExtractor {
+    pub(super) fn new(connection: Connection, collection: String, contract: Contract, cursor: Option<CursorField>, key: Option<PrivacyKey>) -> Self {
+        Self { connection, collection, contract, cursor, key }
+    }
+
+    fn documents(&self) -> Collection<Document> {
+        self.connection.database().collection(&self.collection)
+    }
+
+    fn failed(&self, error: &mongodb::error::Error, what: &str) -> Error {
+        Failure::of(error).about(format!("collection \"{}\" of database \"{}\" {what}", self.collection, self.connection.database().name()))
+    }
+
+    /// Whether the collection is there, and whether it is a view.
+    async fn look(&self) -> Result<bool> {
+        let command = doc! {"listCollections": 1, "filter": {"name": &self.collection}, "nameOnly": true, "authorizedCollections": true};
+        let found = self.connection.database().run_cursor_command(command).await.map_err(|error| self.failed(&error, "could not be looked for"))?;
+        let found: Vec<Document> = found.try_collect().await.map_err(|error| self.failed(&error, "could not be looked for"))?;
+        match found.iter().find(|entry| entry.get_str("name").is_ok_and(|name| name == self.collection)) {
+            Some(entry) => Ok(entry.get_str("type").is_ok_and(|kind| kind == "view")),
+            None => Err(Error::new(
+                &COLLECTION,
+                format!("collection \"{}\" of table \"{}\" does not exist in database \"{}\"", self.collection, self.contract.table, self.connection.database().name()),
+            )),
+        }
+    }
+
+    /// The server's time in microseconds: that of its last operation, which all members agree on, or else its clock's.
+    async fn server_time(&self) -> Result<i64> {
+        let reply = self.connection.command(doc! {"hello": 1}, "the MongoDB server could not be asked for its time").await?;
+        let operation = reply.get_timestamp("operationTime").ok().map(|time| i64::from(time.time) * 1_000_000);
+        let clock = reply.get_datetime("localTime").ok().map(|time| time.timestamp_millis().saturating_mul(1_000));
+        // Without a write for a while, the last operation is old and the clock tells better what can already be there.
+        operation.max(clock).ok_or_else(|| Failure::Reply.about("the MongoDB server did not tell its time"))
+    }
+
+    /// The greatest cursor in the collection.
+    async fn cursor_greatest(&self, cursor: &CursorField) -> Result<Option<CursorValue>> {
+        let path = cursor.path();
+        let kind = if cursor.is_time() { "date" } else { "number" };
+        let found = self
+            .documents()
+            .clone_with_type::<::bson::RawDocumentBuf>()
+            .find_one(doc! {&path: {"$type": kind}})
+            .sort(doc! {&path: -1})
+            .projection(doc! {&path: 1})
+            .await
+            .map_err(|error| self.failed(&error, "could not be asked for its greatest cursor"))?;
+        match found {
+            None => Ok(None),
+            Some(document) => cursor.read(document.as_bytes()).map(Some).ok_or_else(|| {
+                Error::new(&CURSOR, format!("cursor field \"{path}\" of collection \"{}\" has a greatest value that is out of range", self.collection))
+            }),
+        }
+    }
+
+    /// Whether an index begins with the cursor's field. Unknown where indexes may not be listed.
+    async fn cursor_is_indexed(&self, path: &str) -> Option<bool> {
+        let indexes: Vec<mongodb::IndexModel> = self.documents().list_indexes().await.ok()?.try_collect().await.ok()?;
+        Some(indexes.iter().any(|index| {
+            let is_partial = index.options.as_ref().is_some_and(|options| options.partial_filter_expression.is_some());
+            !is_partial && index.keys.keys().next().map(String::as_str) == Some(path)
+        }))
+    }
+
+    /// The least or greatest ObjectId among the identifiers.
+    async fn identifier(&self, direction: i32) -> Result<Option<ObjectId>> {
+        let found = self
+            .documents()
+            .find_one(doc! {"_id": {"$type": "objectId"}})
+            .sort(doc! {"_id": direction})
+            .projection(doc! {"_id": 1})
+            .await
+            .map_err(|error| self.failed(&error, "could not be asked for its identifiers"))?;
+        Ok(found.and_then(|document| document.get_object_id("_id").ok()))
+    }
+
+    /// How many documents fill about one batch, by their average size. Where the server does not tell, a cautious number.
+    async fn documents_per_batch(&self) -> u32 {
+        const CAUTIOUS: u64 = 2_000;
+        let statistics = self.connection.database().run_command(doc! {"collStats": &self.collection, "scale": 1}).await.ok();
+        let average = statistics.and_then(|reply| match reply.get("avgObjSize") {
+            Some(::bson::Bson::Int32(size)) => u64::try_from(*size).ok(),
+            Some(::bson::Bson::Int64(size)) => u64::try_from(*size).ok(),
+            Some(::bson::Bson::Double(size)) => Some(size.max(0.0) as u64),
+            _ => None,
+        });
+        let documents = average.filter(|size| *size > 0).map_or(CAUTIOUS, |size| read::REPLY_BYTES / size);
+        u32::try_from(documents.clamp(16, 100_000)).unwrap_or(1_000)
+    }
+
+    async fn plan_whole(&self, condition: Document, request: &Request, is_view: bool) -> Result<(Vec<Document>, Option<u64>)> {
+        if is_view {
+            return Ok((vec![condition], None));
+        }
+        let rows = self.documents().estimated_document_count().await.map_err(|error| self.failed(&error, "could not be counted"))?;
+        let parts = (rows / SLICE_ROWS_MIN).min((request.slices_wanted * SLICES_PER_WORKER) as u64);
+        let parts = u32::try_from(parts).unwrap_or(1);
+        if parts <= 1 {
+            return Ok((vec![condition], Some(rows)));
+        }
+        let cuts = filter::cut(self.identifier(1).await?, self.identifier(-1).await?, parts);
+        Ok((cuts.into_iter().map(|cut| filter::both(cut, condition.clone())).collect(), Some(rows)))
+    }
+}
+
+#[async_trait]
+impl Extractor for MongoExtractor {
+    fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
+        let is_view = self.look().await?;
+        let place = format!("{}.{}", self.connection.database().name(), self.collection);
+        let Some(cursor) = &self.cursor else {
+            let (filters, rows_estimated) = self.plan_whole(Document::new(), request, is_view).await?;
+            let checkpoint = request.window.is_none().then_some(Checkpoint { upper: Cursor::Whole, fingerprint: None });
+            return self.planned(filters, checkpoint, rows_estimated, "the whole collection, which has no cursor".to_owned(), place).await;
+        };
+        let path = cursor.path();
+        if let Some(window) = request.window {
+            if !cursor.is_time() {
+                return Err(Error::new(&CURSOR, format!("table \"{}\" has a cursor that is a number, so it has no windows of time", self.contract.table))
+                    .hint("Leave the table out of the backfill with --skip, or read it whole with --full-refresh."));
+            }
+            return self.planned(vec![filter::within(&path, window)], None, None, format!("documents of the window {window}"), self.statement(place, &path).await).await;
+        }
+
+        let before = after.and_then(|after| match &after.upper {
+            Cursor::Time(time) => Some(time.microseconds()),
+            Cursor::Number(number) => Some(*number),
+            Cursor::Whole => None,
+        });
+        let greatest = self.cursor_greatest(cursor).await?;
+        let mut beyond_now = false;
+        let upper = match greatest {
+            Some(greatest) if cursor.is_time() => {
+                let now = self.server_time().await?;
+                beyond_now = greatest > now;
+                Some(greatest.min(now))
+            }
+            other => other,
+        };
+        // A checkpoint never goes back, also if the newest documents were deleted.
+        let upper = upper.max(before);
+        let mut statement = self.statement(place, &path).await;
+        if beyond_now {
+            statement.push_str("; documents whose cursor lies in the future are left until then");
+        }
+        let Some(upper) = upper else {
+            // Nothing has a cursor yet: what there is fits no order, and is read whole until something does.
+            let (filters, rows_estimated) = self.plan_whole(Document::new(), request, is_view).await?;
+            let checkpoint = Checkpoint { upper: Cursor::Whole, fingerprint: None };
+            return self.planned(filters, Some(checkpoint), rows_estimated, "the whole collection, in which no document has a cursor yet".to_owned(), statement).await;
+        };
+        let bound = Bound::floor(upper, cursor.is_time());
+        let checkpoint = Some(Checkpoint { upper: cursor.position(upper), fingerprint: None });
+        match before {
+            None => {
+                let (filters, rows_estimated) = self.plan_whole(filter::whole(&path, bound), request, is_view).await?;
+                self.planned(filters, checkpoint, rows_estimated, format!("the whole collection up to {}", describe(cursor, upper)), statement).await
+            }
+            Some(before) => {
+                let lookback = if cursor.is_time() { request.lookback_us } else { 0 };
+                let lower = before.saturating_sub(lookback);
+                if lower >= upper {
+                    return self.planned(Vec::new(), checkpoint, Some(0), format!("nothing has changed since {}", describe(cursor, before)), statement).await;
+                }
+                let filters = vec![filter::since(&path, Bound::floor(lower, cursor.is_time()), bound)];
+                self.planned(filters, checkpoint, None, format!("documents changed since {}", describe(cursor, lower)), statement).await
+            }
+        }
+    }
+
+    async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream> {
+        let range: Range = serde_json::from_value(slice.range.clone()).map_err(|_| Error::new(&BUG, "a slice of a collection holds a range that no plan made"))?;
+        let reading = read::Reading {
+            documents: self.documents(),
+            place: format!("collection \"{}\" of database \"{}\"", self.collection, self.connection.database().name()),
+            contract: self.contract.clone(),
+            key: self.key.clone(),
+            quarantine: quarantine.clone(),
+        };
+        read::read(reading, range.filter, range.documents_per_batch).await
+    }
+}
+
+impl MongoExtractor {
+    /// What will be asked, with a word about an index that is missing.
+    async fn statement(&self, place: String, path: &str) -> String {
+        match self.cursor_is_indexed(path).await {
+            Some(false) => format!("find in {place} by {path} (no index begins with \"{path}\": every run looks at every document; create one)"),
+            _ => format!("find in {place} by {path}"),
+        }
+    }
+
+    async fn planned(
+        &self,
+        filters: Vec<Document>,
+        checkpoint: Option<Checkpoint>,
+        rows_estimated: Option<u64>,
+        summary: String,
+        statement: String,
+    ) -> Result<ExtractPlan> {
+        let documents_per_batch = if filters.is_empty() { 0 } else { self.documents_per_batch().await };
+        let parts = filters.len();
+        let slices = filters
+            .into_iter()
+            .enumerate()
+            .map(|(index, filter)| {
+                let range = Range { filter, documents_per_batch };
+                Ok(Slice {
+                    index: u32::try_from(index).unwrap_or(u32::MAX),
+                    summary: format!("part {} of {parts}", index + 1),
+                    range: serde_json::to_value(range).map_err(|_| Error::new(&BUG, "a slice's range could not be written"))?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(ExtractPlan { slices, checkpoint, rows_estimated, summary, statement })
+    }
+}
+
+fn describe(cursor: &CursorField, value: CursorValue) -> String {
+    if cursor.is_time() { Timestamp::from_microseconds(value).to_string() } else { value.to_string() }
+}
