@@ -1,7 +1,8 @@
 //! What happens to orders during the day after the base data set: some are edited, with an `updatedAt` after everything there was.
 
 use crate::calendar::{DAY_MS, MINUTE_MS};
-use crate::order::{self, Fulfilment, Order, Rating, Refund, Status};
+use crate::course;
+use crate::order::{Fulfilment, Order, Rating, Refund, Status};
 use crate::random::{Random, Topic};
 use crate::world::World;
 
@@ -54,6 +55,6 @@ fn close(order: &mut Order, at_ms: i64) {
     order.history.truncate(1);
     let start = order.placed_ms;
     let arrived_ms = if order.fulfilment == Fulfilment::Delivery { at_ms } else { start + 20 * MINUTE_MS };
-    order::complete(order, (start + MINUTE_MS, start + 2 * MINUTE_MS, start + 20 * MINUTE_MS, arrived_ms), "store");
+    course::complete(order, (start + MINUTE_MS, start + 2 * MINUTE_MS, start + 20 * MINUTE_MS, arrived_ms), "store");
     order.status = order.history.last().map_or(order.status, |(status, ..)| *status);
 }

@@ -167,8 +167,15 @@ pub(crate) fn used(stores: u32) -> usize {
     (stores.div_ceil(2) as usize).clamp(1, CITIES.len())
 }
 
+/// The centres of all neighbourhoods, by city.
+pub(crate) type Neighbourhoods = [[Place; NEIGHBOURHOODS as usize]; CITIES.len()];
+
+pub(crate) fn neighbourhoods(seed: u64) -> Neighbourhoods {
+    std::array::from_fn(|city| std::array::from_fn(|number| neighbourhood(seed, city, number as u64)))
+}
+
 /// The centre of a neighbourhood: they crowd around the city's centre.
-pub(crate) fn neighbourhood(seed: u64, city: usize, number: u64) -> Place {
+fn neighbourhood(seed: u64, city: usize, number: u64) -> Place {
     let mut random = Random::new(seed, Topic::Neighbourhood, city as u64 * NEIGHBOURHOODS + number);
     let centre = Place { latitude: CITIES[city].latitude, longitude: CITIES[city].longitude };
     let spread_m = 600.0 + 350.0 * number as f64;

@@ -133,10 +133,10 @@ pub(crate) fn id(seed: u64, customer: u64) -> [u8; 16] {
     id
 }
 
-/// Where a customer lives.
-pub(crate) fn home(seed: u64, city: usize, neighbourhood: u64, customer: u64) -> Place {
+/// Where a customer lives, from the centre of the neighbourhood.
+pub(crate) fn home(seed: u64, neighbourhood: Place, customer: u64) -> Place {
     let mut random = Random::new(seed, Topic::CustomerHome, customer);
-    city::neighbourhood(seed, city, neighbourhood).moved(random.bell() * 420.0, random.bell() * 420.0)
+    neighbourhood.moved(random.bell() * 420.0, random.bell() * 420.0)
 }
 
 /// Whether a customer may place orders on a date: some never do, and the deleted no longer.

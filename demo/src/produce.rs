@@ -12,7 +12,8 @@ use crate::defect::Defect;
 use crate::error::Result;
 use crate::loyalty::Balances;
 use crate::marts::Marts;
-use crate::order::{self, Order, Position};
+use crate::order::Order;
+use crate::placing::{self, Position};
 use crate::schema::{RELATIONS, TABLES, Table};
 use crate::store::COURIERS_PER_STORE;
 use crate::tally::Sheet;
@@ -222,7 +223,7 @@ impl Production<'_> {
                     }
                     for sequence in 0..count {
                         let position = Position { ordinal: first + sequence, sequence, store, day, date, clock: &clock };
-                        let mut order = order::order(world, position);
+                        let mut order = placing::order(world, position);
                         change::apply(world, &mut order);
                         orders.push(order);
                     }

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use crate::calendar::{self, minus};
-use crate::city::{self, CITIES, City, NEIGHBOURHOODS, Place};
+use crate::city::{self, CITIES, City, NEIGHBOURHOODS, Neighbourhoods, Place};
 use crate::options::Options;
 use crate::random::{Random, Topic};
 use crate::words;
@@ -52,7 +52,7 @@ pub(crate) struct Courier {
 }
 
 /// All stores, grouped by city.
-pub(crate) fn stores(options: &Options) -> Vec<Store> {
+pub(crate) fn stores(options: &Options, neighbourhoods: &Neighbourhoods) -> Vec<Store> {
     let cities = city::used(options.stores);
     let mut assigned = vec![0_u32; cities];
     let weights: Vec<u32> = CITIES.iter().take(cities).map(|city| city.weight).collect();
@@ -71,21 +71,21 @@ pub(crate) fn stores(options: &Options) -> Vec<Store> {
             let number = stores.len() as u32;
             // One store in twelve closed before the first day; never a city's first.
             let closed = within > 0 && number % 12 == 11;
-            stores.push(store(options, number, city, closed));
+            stores.push(store(options, (number, city), neighbourhoods, closed));
         }
     }
     stores
 }
 
-fn store(options: &Options, number: u32, city: usize, closed: bool) -> Store {
+fn store(options: &Options, (number, city): (u32, usize), places: &Neighbourhoods, closed: bool) -> Store {
     let mut random = Random::new(options.seed, Topic::Store, (1 << 32) | u64::from(number));
     let first = options.first_date();
     let home = random.below(NEIGHBOURHOODS);
-    let centre = city::neighbourhood(options.seed, city, home);
+    let centre = places[city][home as usize];
     let place = centre.moved(random.bell() * 250.0, random.bell() * 250.0);
     let mut neighbourhoods: Vec<u64> = (0..NEIGHBOURHOODS).collect();
     neighbourhoods.sort_by(|left, right| {
-        let distance_m = |number: &u64| place.distance_m(city::neighbourhood(options.seed, city, *number));
+        let distance_m = |number: &u64| place.distance_m(places[city][*number as usize]);
         distance_m(left).total_cmp(&distance_m(right))
     });
     let brand = *random.pick(&BRANDS);

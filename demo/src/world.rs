@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 
 use crate::calendar::{self, DAY_MS, plus};
+use crate::city::{self, Neighbourhoods};
 use crate::customer::Population;
 use crate::defect::Plan;
 use crate::options::Options;
@@ -18,6 +19,7 @@ pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) population: Population,
     pub(crate) stores: Vec<Store>,
+    pub(crate) neighbourhoods: Neighbourhoods,
     pub(crate) defects: Plan,
     /// Orders of the base data set.
     pub(crate) orders: u64,
@@ -32,7 +34,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(options: &Options) -> Self {
-        let stores = store::stores(options);
+        let neighbourhoods = city::neighbourhoods(options.seed);
+        let stores = store::stores(options, &neighbourhoods);
         let orders = options.orders_total();
         let base_as_of_ms = calendar::as_of_ms(options.until);
         let changes = options.change_share > 0.0;
@@ -42,6 +45,7 @@ impl World {
             defects: Plan::new(orders),
             options: options.clone(),
             stores,
+            neighbourhoods,
             orders,
             late_orders,
             base_as_of_ms,
