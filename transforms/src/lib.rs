@@ -1,1 +1,4 @@
-//! Placeholder.
+//! Models.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::string_slice))]
+
+pub mod functions;

@@ -1,0 +1,400 @@
+//! The contract beside a statement: `NAME.toml`.
+//!
+//! ```toml
+//! description = "Orders, typed and with their money settled"
+//! grain = "one row per order"
+//! key = ["order_id"]
+//! materialization = "full"
+//!
+//! [redshift]
+//! distribution = "key:order_id"        # or all, even, auto
+//! sort = ["business_date", "store_id"]
+//!
+//! [columns.order_id]
+//! type = "text(24)"
+//! not_null = true                      # goes without saying for the key's columns
+//! unit = "minutes"
+//! description = "…"
+//!
+//! [[tests]]
+//! kind = "accepted_values"             # unique, not_null, accepted_values, range, relationship, no_rows
+//! column = "status"
+//! values = ["delivered", "cancelled"]
+//! severity = "warn"                    # error if not given
+//! ```
+//! The key is always tested to be unique, and `not_null` columns to have no NULL: no `[[tests]]` is needed for these.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pipeline_core::contract::{Column, ColumnType, Contract, Privacy};
+use pipeline_core::error::{Error, Result};
+use pipeline_core::load::{Distribution, Layout};
+use pipeline_core::name::{ColumnName, TableName};
+use serde::Deserialize;
+
+use super::position;
+use crate::errors::MODEL_FILE;
+
+/// What a data test does when rows fail it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The result is not published.
+    #[default]
+    Error,
+    /// The run says so and goes on.
+    Warn,
+}
+
+/// A condition on a model's result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DataTest {
+    /// Its name in messages, such as `accepted_values(status)`.
+    pub name: String,
+    /// What it asks.
+    pub kind: TestKind,
+    /// What failing it does.
+    pub severity: Severity,
+}
+
+/// What a data test asks. NULL passes all of them but `NotNull`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TestKind {
+    /// No two rows have the same values in these columns.
+    Unique {
+        /// The columns.
+        columns: Vec<ColumnName>,
+    },
+    /// The column has no NULL.
+    NotNull {
+        /// The column.
+        column: ColumnName,
+    },
+    /// The column has only these values.
+    AcceptedValues {
+        /// The column.
+        column: ColumnName,
+        /// The values, as SQL literals.
+        values: Vec<String>,
+    },
+    /// The column's values lie between two, both included.
+    Range {
+        /// The column.
+        column: ColumnName,
+        /// The least, as an SQL literal.
+        min: Option<String>,
+        /// The greatest, as an SQL literal.
+        max: Option<String>,
+    },
+    /// Each value is also in a column of another table.
+    Relationship {
+        /// The column.
+        column: ColumnName,
+        /// The other table, which the model must read.
+        to_table: TableName,
+        /// Its column.
+        to_column: ColumnName,
+    },
+    /// A query over the result gives no rows.
+    NoRows {
+        /// The query; it names the result as the model.
+        sql: String,
+    },
+}
+
+pub(super) struct ModelContract {
+    pub(super) contract: Contract,
+    pub(super) grain: String,
+    pub(super) units: BTreeMap<String, String>,
+    pub(super) layout: Layout,
+    pub(super) tests: Vec<DataTest>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    description: String,
+    grain: String,
+    key: Vec<String>,
+    materialization: Materialization,
+    #[serde(default)]
+    redshift: Warehouse,
+    columns: toml::Table,
+    #[serde(default)]
+    tests: Vec<DeclaredTest>,
+}
+
+/// How a model is made. More ways may come; a contract names one so that none is ever implied.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Materialization {
+    /// Computed whole each time; what differs from the table as it stands is what moves on.
+    Full,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Warehouse {
+    distribution: Option<String>,
+    sort: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeclaredColumn {
+    #[serde(rename = "type")]
+    data_type: ColumnType,
+    #[serde(default)]
+    not_null: bool,
+    unit: Option<String>,
+    description: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeclaredTest {
+    kind: String,
+    name: Option<String>,
+    #[serde(default)]
+    severity: Severity,
+    column: Option<String>,
+    columns: Option<Vec<String>>,
+    values: Option<Vec<toml::Value>>,
+    min: Option<toml::Value>,
+    max: Option<toml::Value>,
+    to: Option<String>,
+    sql: Option<String>,
+}
+
+impl ModelContract {
+    pub(super) fn parse(table: &TableName, text: &str, path: &Path) -> Result<Self> {
+        let what = format!("contract of model \"{table}\" cannot be used");
+        let wrong = |at: Option<std::ops::Range<usize>>, cause: &str| {
+            let place = match at {
+                Some(at) => {
+                    let (line, column) = position(text, at.start);
+                    format!("file \"{}\", line {line}, column {column}", path.display())
+                }
+                None => format!("file \"{}\"", path.display()),
+            };
+            Error::new(&MODEL_FILE, &what).caused_by(place).caused_by(cause)
+        };
+        let file: File = toml::from_str(text).map_err(|error| wrong(error.span(), error.message()))?;
+        let Materialization::Full = file.materialization;
+        Self::build(table, file).map_err(|problem| match problem {
+            Problem::Text(cause, near) => wrong(near.and_then(|near| find(text, &near)), &cause),
+            Problem::Error(error) => error.context(format!("file \"{}\"", path.display())).context(&what),
+        })
+    }
+
+    fn build(table: &TableName, file: File) -> Result<Self, Problem> {
+        let key = names(&file.key)?;
+        let mut columns = Vec::with_capacity(file.columns.len());
+        let mut units = BTreeMap::new();
+        for (name, declaration) in file.columns {
+            let declared: DeclaredColumn = declaration.try_into().map_err(|error: toml::de::Error| {
+                Problem::Text(format!("column \"{name}\": {}", error.message()), Some(format!("[columns.{name}]")))
+            })?;
+            let name = ColumnName::new(&name)?;
+            if let Some(unit) = declared.unit {
+                units.insert(name.to_string(), unit);
+            }
+            columns.push(Column {
+                from: name.to_string(),
+                nullable: !declared.not_null && !key.contains(&name),
+                name,
+                data_type: declared.data_type,
+                privacy: Privacy::None,
+                only: None,
+                description: declared.description,
+            });
+        }
+        let contract = Contract { table: table.clone(), columns, key, cursor: None, description: file.description };
+        contract.check()?;
+        if contract.key.is_empty() {
+            return Err(Problem::Text("a model needs a key: what identifies a row".to_owned(), Some("key".to_owned())));
+        }
+        let layout = layout(&contract, file.redshift)?;
+        let tests = file.tests.into_iter().map(|test| data_test(&contract, test)).collect::<Result<_, _>>()?;
+        Ok(Self { contract, grain: file.grain, units, layout, tests })
+    }
+}
+
+enum Problem {
+    /// What is wrong, and a text of the file that it stands near.
+    Text(String, Option<String>),
+    Error(Error),
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+fn find(text: &str, near: &str) -> Option<std::ops::Range<usize>> {
+    text.find(near).map(|start| start..start + near.len())
+}
+
+fn names(texts: &[String]) -> Result<Vec<ColumnName>> {
+    texts.iter().map(|text| ColumnName::new(text)).collect()
+}
+
+fn existing(contract: &Contract, what: &str, name: &str) -> Result<ColumnName, Problem> {
+    let name = ColumnName::new(name)?;
+    match contract.column(&name) {
+        Some(_) => Ok(name),
+        None => Err(Problem::Text(format!("{what} names column \"{name}\", which is not declared"), None)),
+    }
+}
+
+fn layout(contract: &Contract, declared: Warehouse) -> Result<Layout, Problem> {
+    let distribution = match declared.distribution.as_deref() {
+        None | Some("auto") => Distribution::Auto,
+        Some("even") => Distribution::Even,
+        Some("all") => Distribution::All,
+        Some(text) => match text.strip_prefix("key:") {
+            Some(column) => Distribution::Key(existing(contract, "distribution", column)?),
+            None => {
+                let problem = format!("distribution \"{text}\" is not auto, even, all or key:COLUMN");
+                return Err(Problem::Text(problem, Some("distribution".to_owned())));
+            }
+        },
+    };
+    let sort = declared.sort.iter().map(|column| existing(contract, "sort", column)).collect::<Result<_, _>>()?;
+    Ok(Layout { distribution, sort })
+}
+
+fn literal(value: &toml::Value) -> Result<String, Problem> {
+    match value {
+        toml::Value::String(text) => Ok(format!("'{}'", text.replace('\'', "''"))),
+        toml::Value::Integer(number) => Ok(number.to_string()),
+        toml::Value::Float(number) if number.is_finite() => Ok(format!("{number:?}")),
+        toml::Value::Boolean(truth) => Ok(truth.to_string()),
+        _ => Err(Problem::Text("a test's value is not a text, a number or a truth value".to_owned(), Some("[[tests]]".to_owned()))),
+    }
+}
+
+fn data_test(contract: &Contract, declared: DeclaredTest) -> Result<DataTest, Problem> {
+    let kind_name = declared.kind;
+    let lacks = |what: &str| Problem::Text(format!("a test of kind \"{kind_name}\" needs `{what}`"), Some("[[tests]]".to_owned()));
+    let column = |column: Option<String>| existing(contract, "a test", &column.ok_or_else(|| lacks("column"))?);
+    let (about, kind) = match kind_name.as_str() {
+        "unique" => {
+            let columns = declared.columns.or(declared.column.map(|column| vec![column])).ok_or_else(|| lacks("columns"))?;
+            let columns = columns.iter().map(|name| existing(contract, "a test", name)).collect::<Result<Vec<_>, _>>()?;
+            (columns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), TestKind::Unique { columns })
+        }
+        "not_null" => {
+            let column = column(declared.column)?;
+            (column.to_string(), TestKind::NotNull { column })
+        }
+        "accepted_values" => {
+            let column = column(declared.column)?;
+            let values = declared.values.ok_or_else(|| lacks("values"))?.iter().map(literal).collect::<Result<_, _>>()?;
+            (column.to_string(), TestKind::AcceptedValues { column, values })
+        }
+        "range" => {
+            let column = column(declared.column)?;
+            let min = declared.min.as_ref().map(literal).transpose()?;
+            let max = declared.max.as_ref().map(literal).transpose()?;
+            if min.is_none() && max.is_none() {
+                return Err(lacks("min"));
+            }
+            (column.to_string(), TestKind::Range { column, min, max })
+        }
+        "relationship" => {
+            let column = column(declared.column)?;
+            let to = declared.to.ok_or_else(|| lacks("to"))?;
+            let (to_table, to_column) = to.rsplit_once('.').ok_or_else(|| lacks("to"))?;
+            (format!("{column}, {to}"), TestKind::Relationship { column, to_table: to_table.parse()?, to_column: to_column.parse()? })
+        }
+        "no_rows" => {
+            let sql = declared.sql.ok_or_else(|| lacks("sql"))?;
+            (declared.name.clone().ok_or_else(|| lacks("name"))?, TestKind::NoRows { sql })
+        }
+        other => {
+            let problem = format!("\"{other}\" is no kind of test: unique, not_null, accepted_values, range, relationship, no_rows");
+            return Err(Problem::Text(problem, Some("[[tests]]".to_owned())));
+        }
+    };
+    let name = declared.name.unwrap_or_else(|| format!("{kind_name}({about})"));
+    Ok(DataTest { name, kind, severity: declared.severity })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+description = "Orders"
+grain = "one row per order"
+key = ["order_id"]
+materialization = "full"
+[redshift]
+distribution = "key:order_id"
+sort = ["total"]
+[columns.order_id]
+type = "text(24)"
+description = "Identity"
+[columns.total]
+type = "decimal(18,2)"
+not_null = true
+unit = "money"
+description = "Total"
+[columns.status]
+type = "text(16)"
+description = "Status"
+[[tests]]
+kind = "accepted_values"
+column = "status"
+values = ["it's", 2]
+severity = "warn"
+[[tests]]
+kind = "relationship"
+column = "status"
+to = "shop.states.name"
+"#;
+
+    fn parse(text: &str) -> Result<ModelContract> {
+        ModelContract::parse(&TableName::model("orders").unwrap(), text, Path::new("sql/orders.toml"))
+    }
+
+    #[test]
+    fn a_contract_with_everything() {
+        let contract = parse(GOOD).unwrap();
+        let columns: Vec<(&str, bool)> = contract.contract.columns.iter().map(|c| (c.name.as_str(), c.nullable)).collect();
+        assert_eq!(columns, [("order_id", false), ("total", false), ("status", true)]);
+        assert_eq!(contract.layout.distribution, Distribution::Key(ColumnName::new("order_id").unwrap()));
+        assert_eq!(contract.units["total"], "money");
+        assert_eq!(contract.tests[0].name, "accepted_values(status)");
+        let values = vec!["'it''s'".to_owned(), "2".to_owned()];
+        assert_eq!(contract.tests[0].kind, TestKind::AcceptedValues { column: ColumnName::new("status").unwrap(), values });
+        assert_eq!(contract.tests[0].severity, Severity::Warn);
+        assert_eq!(contract.tests[1].name, "relationship(status, shop.states.name)");
+    }
+
+    #[test]
+    fn mistakes_are_shown_with_their_place() {
+        for (from, to, words) in [
+            ("decimal(18,2)", "decimal(99,2)", "\"total\""),
+            ("description = \"Identity\"", "descr = \"Identity\"", "descr"),
+            ("grain = \"one row per order\"", "grain = 3", "line 3, column 9"),
+            ("key = [\"order_id\"]", "key = [\"id\"]", "\"id\""),
+            ("key = [\"order_id\"]", "key = []", "needs a key"),
+            ("key:order_id", "everywhere", "everywhere"),
+            ("sort = [\"total\"]", "sort = [\"sum\"]", "\"sum\""),
+            ("accepted_values", "expected_values", "no kind of test"),
+            ("values = [\"it's\", 2]", "", "needs `values`"),
+            ("materialization = \"full\"", "materialization = \"daily\"", "daily"),
+            ("[columns.total]\ntype", "[columns.total]\nkind", "line 12, column 1"),
+        ] {
+            let text = GOOD.replace(from, to);
+            assert_ne!(text, GOOD, "{from}");
+            let Err(error) = parse(&text) else { panic!("{to} was accepted") };
+            assert!(format!("{error:?}").contains(words), "{to}: {error:?}");
+            assert!(format!("{error:?}").contains("sql/orders.toml"), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Models: a statement, its contract, and what they read.
+//!
+//! `sql/base/orders.sql` with `sql/base/orders.toml` beside it is the model `orders`; folders are only for order. What a model
+//! reads is taken from its parsed statement: `FROM orders` is a model, `FROM shop.orders` an extracted table, and
+//! `FROM previous.NAME` is the model's own result as it stood before, which makes no edge in the graph.
+
+mod contract;
+mod graph;
+mod statement;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use pipeline_core::contract::Contract;
+use pipeline_core::error::{Error, Result};
+use pipeline_core::load::Layout;
+use pipeline_core::model::ModelNode;
+use pipeline_core::name::TableName;
+use pipeline_core::privacy::PrivacyKey;
+use sha2::{Digest, Sha256};
+
+pub use contract::{DataTest, Severity, TestKind};
+pub(crate) use statement::references;
+
+use crate::errors::{MODEL_FILE, MODEL_INPUT};
+use contract::ModelContract;
+use statement::Statement;
+
+/// The schema in which a model reads its own former result.
+pub const PREVIOUS: &str = "previous";
+
+/// A statement and what it promises.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// The columns, the key and the meaning of its result.
+    pub contract: Contract,
+    /// What one row is.
+    pub grain: String,
+    /// The statement.
+    pub sql: String,
+    /// The statement's file.
+    pub file: PathBuf,
+    /// The tables it reads, without its own former result.
+    pub inputs: Vec<TableName>,
+    /// Whether it reads its own former result.
+    pub uses_previous: bool,
+    /// Whether it asks for the as-of instant.
+    pub uses_as_of: bool,
+    /// What its result has to pass.
+    pub tests: Vec<DataTest>,
+    /// Units of its columns, by name, for documentation.
+    pub units: BTreeMap<String, String>,
+    /// Hints for warehouses.
+    pub layout: Layout,
+    /// Changes exactly when statement, contract, the parameters it asks for, or the key of hashes it computes change.
+    pub digest: String,
+}
+
+impl Model {
+    /// The model's table.
+    #[must_use]
+    pub fn table(&self) -> &TableName {
+        &self.contract.table
+    }
+
+    /// The model as the run loop sees it.
+    #[must_use]
+    pub fn node(&self) -> ModelNode {
+        ModelNode {
+            contract: self.contract.clone(),
+            inputs: self.inputs.clone(),
+            digest: self.digest.clone(),
+            uses_as_of: self.uses_as_of,
+            layout: self.layout.clone(),
+        }
+    }
+
+    fn read(file: &Path, parameters: &BTreeMap<String, String>, key: Option<&PrivacyKey>) -> Result<Self> {
+        let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let table = TableName::model(stem).map_err(|error| error.context(format!("file \"{}\" names no model", file.display())))?;
+        let sql = read(file)?;
+        let contract_file = file.with_extension("toml");
+        let contract_text = read(&contract_file)?;
+        let statement = Statement::parse(&sql, file)?;
+        let declared = ModelContract::parse(&table, &contract_text, &contract_file)?;
+        let mut inputs = Vec::new();
+        let mut uses_previous = false;
+        for reference in statement.reads {
+            if reference.schema() != PREVIOUS {
+                inputs.push(reference);
+            } else if reference.table() == table.table() {
+                uses_previous = true;
+            } else {
+                return Err(Error::new(&MODEL_INPUT, format!("model \"{table}\" reads \"{reference}\" in \"{}\"", file.display()))
+                    .hint(format!("A model reads only its own former result: {PREVIOUS}.{}.", table.table())));
+            }
+        }
+        let mut hash = Sha256::new();
+        for part in [&sql, &contract_text] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        for name in &statement.parameters {
+            hash.update(format!("{name:?}={:?}\n", parameters.get(name)));
+        }
+        if statement.uses_key {
+            // A hash of a constant tells one key from another without telling the key.
+            hash.update(key.map(|key| key.hash(b"models")).unwrap_or_default());
+        }
+        Ok(Self {
+            contract: declared.contract,
+            grain: declared.grain,
+            sql,
+            file: file.to_path_buf(),
+            inputs,
+            uses_previous,
+            uses_as_of: statement.uses_as_of,
+            tests: declared.tests,
+            units: declared.units,
+            layout: declared.layout,
+            digest: hex::encode(hash.finalize()),
+        })
+    }
+}
+
+/// The models of a folder, each after those it reads.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ModelSet {
+    models: Vec<Model>,
+}
+
+impl ModelSet {
+    /// Reads every `NAME.sql` with its `NAME.toml` below a folder and puts them in order. `parameters` and `key` go into the
+    /// digests of the models that use them.
+    ///
+    /// # Errors
+    /// [`MODEL_FILE`](crate::errors::MODEL_FILE) with file and line, [`SQL`](crate::errors::SQL) if a statement cannot be parsed,
+    /// [`MODEL_CYCLE`](crate::errors::MODEL_CYCLE) with the circle, [`MODEL_INPUT`] for a model that does not exist.
+    pub fn load(folder: &Path, parameters: &BTreeMap<String, String>, key: Option<&PrivacyKey>) -> Result<Self> {
+        let mut files = Vec::new();
+        statement_files(folder, &mut files)?;
+        files.sort();
+        let mut models: Vec<Model> = Vec::with_capacity(files.len());
+        for file in &files {
+            let model = Model::read(file, parameters, key)?;
+            if let Some(twin) = models.iter().find(|other| other.table() == model.table()) {
+                let (one, two) = (twin.file.display(), file.display());
+                return Err(Error::new(&MODEL_FILE, format!("model \"{}\" is declared by \"{one}\" and by \"{two}\"", model.table()))
+                    .hint("Rename one of the files: a model's name is its file's, whatever the folder."));
+            }
+            models.push(model);
+        }
+        Ok(Self { models: graph::ordered(models)? })
+    }
+
+    /// The models, each after those it reads.
+    #[must_use]
+    pub fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    /// The model that makes a table.
+    #[must_use]
+    pub fn get(&self, table: &TableName) -> Option<&Model> {
+        self.models.iter().find(|model| model.table() == table)
+    }
+
+    /// The models as the run loop sees them, in the same order.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<ModelNode> {
+        self.models.iter().map(Model::node).collect()
+    }
+}
+
+/// The position of a byte in a text: line and column, both from 1.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    (line, column)
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|error| {
+        Error::new(&MODEL_FILE, format!("file \"{}\" cannot be read", file.display()))
+            .caused_by(error.kind())
+            .hint("A model is two files side by side: NAME.sql, its statement, and NAME.toml, its contract.")
+    })
+}
+
+fn statement_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    let unreadable = |error: std::io::Error| {
+        Error::new(&MODEL_FILE, format!("folder of models \"{}\" cannot be read", folder.display()))
+            .caused_by(error.kind())
+            .hint("Set `models` in [project] to the folder that holds the models.")
+    };
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_dir() {
+            statement_files(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "sql") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
