@@ -16,7 +16,7 @@ mod plan;
 mod range;
 mod read;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -56,12 +56,12 @@ pub struct FilesOptions {
 }
 
 impl FilesOptions {
-    /// Reads the source's section.
+    /// Reads the source's section. A relative `path` starts at `folder`, which holds the configuration.
     ///
     /// # Errors
     /// If `path` is missing, or a key is not known.
-    pub fn read(mut options: Options) -> Result<Self> {
-        let path = PathBuf::from(options.required("path")?);
+    pub fn read(mut options: Options, folder: &Path) -> Result<Self> {
+        let path = folder.join(options.required("path")?);
         options.end()?;
         Ok(Self { path })
     }

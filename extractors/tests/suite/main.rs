@@ -7,5 +7,7 @@
 mod collections;
 mod conformance;
 mod dumps;
+mod examples;
 mod orders;
 mod server;
+mod speed;
