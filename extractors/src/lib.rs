@@ -6,4 +6,5 @@
 pub mod bson;
 pub mod files;
 pub mod mongodb;
+pub mod postgres;
 mod produce;
