@@ -52,8 +52,10 @@ impl Options {
     /// How many orders the base data set has.
     #[must_use]
     pub fn orders_total(&self) -> u64 {
-        self.orders
-            .unwrap_or_else(|| (self.customers * u64::from(self.days) * ORDERS_PER_CUSTOMER_AND_DAY_PERCENT).div_ceil(100))
+        self.orders.unwrap_or_else(|| {
+            (self.customers * u64::from(self.days) * ORDERS_PER_CUSTOMER_AND_DAY_PERCENT)
+                .div_ceil(100)
+        })
     }
 
     /// The first business date.

@@ -2,6 +2,7 @@
 //! and a server of MongoDB's protocol.
 #![allow(clippy::unwrap_used, clippy::string_slice)]
 
+mod changes;
 mod copy_file;
 mod dump;
 mod recount;
