@@ -1,0 +1,6 @@
+//! End-to-end tests: one binary, because each would link the drivers again.
+
+#![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test that fails says where")]
+
+mod architecture;
+mod services;

@@ -1,0 +1,43 @@
+//! The harness of the end-to-end tests: real servers on free ports of 127.0.0.1, and the program `pipeline` in a folder of
+//! its own.
+//!
+//! | type | what is behind it |
+//! |---|---|
+//! | [`Postgres`] | PostgreSQL as the system has it |
+//! | [`Mongo`] | SecantusDB, a server of MongoDB's protocol; what it cannot show is listed there |
+//! | [`S3`] | SeaweedFS |
+//! | [`RedshiftDouble`] | `redshift-double` over a PostgreSQL and an S3 server of the harness |
+//! | [`OtlpReceiver`] | rotel, which prints the spans it receives |
+//! | [`FaultProxy`] | a TCP relay that can be cut, in this process |
+//!
+//! Everything ends with its value, and with this process however it ends: a watcher outside kills what is left and removes
+//! the temporary folders (see [`keeper`]). A harness that cannot do its work panics and says what is missing: a test that
+//! silently does nothing would be worse. `tests/services.sh` installs the servers.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::string_slice))]
+
+pub mod answers;
+pub mod keeper;
+pub mod metadata;
+pub mod place;
+
+mod http;
+mod mongo;
+mod otlp;
+mod port;
+mod postgres;
+mod project;
+mod proxy;
+mod redshift;
+mod s3;
+mod server;
+mod signature;
+
+pub use answers::Answers;
+pub use mongo::Mongo;
+pub use otlp::{OtlpReceiver, Span, SpanEvent, SpanStatus};
+pub use postgres::Postgres;
+pub use project::{Outcome, Project, Row, Running};
+pub use proxy::FaultProxy;
+pub use redshift::RedshiftDouble;
+pub use s3::{Credentials, Object, S3};
