@@ -1,0 +1,121 @@
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use pipeline_core::landing::{Landing, Manifest, SnapshotWriter, WriterSettings};
+use pipeline_core::load::Mode;
+
+use super::super::testing::{contract, load};
+use super::*;
+
+fn shops() -> pipeline_core::contract::Contract {
+    contract("shops", &[("id", "int not null"), ("name", "text(8)"), ("note", "json")], &["id"], None)
+}
+
+fn batch(schema: &Arc<Schema>, names: &[Option<&str>]) -> RecordBatch {
+    let ids: ArrayRef = Arc::new(Int32Array::from_iter_values((0..).take(names.len())));
+    let name: ArrayRef = Arc::new(names.iter().copied().collect::<StringArray>());
+    RecordBatch::try_new(Arc::clone(schema), vec![ids, Arc::clone(&name), name]).unwrap()
+}
+
+async fn snapshot(schema: &Arc<Schema>, batches: &[RecordBatch]) -> Snapshot {
+    let landing = Landing::new(Arc::new(InMemory::new()), Path::from("landing"), "s3://lake/landing");
+    let writer = SnapshotWriter::new(&landing, "p/r/s/a", Arc::clone(schema), WriterSettings::default());
+    for (slice, batch) in (0..).zip(batches) {
+        let mut part = writer.part_writer(slice);
+        part.write(batch).await.unwrap();
+        part.finish().await.unwrap();
+    }
+    writer.finish(Manifest::new("run", "step", shops(), false), &[], None).await.unwrap()
+}
+
+async fn checked(schema: &Arc<Schema>, batches: &[RecordBatch]) -> Result<()> {
+    let snapshot = snapshot(schema, batches).await;
+    check(&load(shops_unsorted(), Mode::Merge, 1, None), &snapshot, &Limits::default()).await
+}
+
+fn shops_unsorted() -> pipeline_core::contract::Contract {
+    shops()
+}
+
+#[tokio::test]
+async fn texts_are_measured_in_bytes() {
+    let schema = shops().schema();
+    // Eight bytes each, and together more than the limit, so that the column is read.
+    checked(&schema, &[batch(&schema, &[Some("żółwik"), None, Some("abcdefgh")].map(|name| name.filter(|name| name.len() <= 8)))]).await.unwrap();
+    let names = [Some("short"), Some("żółwikó"), None, Some("abcd")];
+    let error = checked(&schema, &[batch(&schema, &names), batch(&schema, &[Some("abcdefghi")])]).await.unwrap_err();
+    assert_eq!(error.code().name, "E-TEXT-TOO-LONG");
+    assert_eq!(error.causes(), ["column \"name\" holds 8 bytes, the longest value has 11"]);
+    assert!(error.message().contains("shops") && error.remedy().contains("text(16)"), "{error:?} {}", error.remedy());
+    assert!(!format!("{error:?}").contains("żółw"), "a value came through");
+}
+
+#[tokio::test]
+async fn other_columns_than_the_contracts_are_refused() {
+    let field = |name: &str, data_type: DataType, nullable| Field::new(name, data_type, nullable);
+    for (fields, word) in [
+        (vec![field("id", DataType::Int32, false), field("note", DataType::Utf8, true), field("name", DataType::Utf8, true)], "position 2"),
+        (vec![field("id", DataType::Int64, false), field("name", DataType::Utf8, true), field("note", DataType::Utf8, true)], "INT64"),
+        (vec![field("id", DataType::Int32, false), field("name", DataType::Utf8, true)], "2 columns"),
+    ] {
+        let schema = Arc::new(Schema::new(fields));
+        let columns: Vec<ArrayRef> = schema
+            .fields()
+            .iter()
+            .map(|field| arrow::compute::cast(&(Arc::new(Int32Array::from(vec![1])) as ArrayRef), field.data_type()).unwrap())
+            .collect();
+        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
+        let error = checked(&schema, &[batch]).await.unwrap_err();
+        assert_eq!(error.code().name, "E-SNAPSHOT");
+        assert!(error.message().contains(word), "{word}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_null_in_a_key_is_refused() {
+    let mut fields: Vec<Field> = shops().schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields[0] = fields[0].clone().with_nullable(true);
+    let schema = Arc::new(Schema::new(fields));
+    let none: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>, None]));
+    let with = |ids: Vec<Option<i32>>| {
+        RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int32Array::from(ids)), Arc::clone(&none), Arc::clone(&none)]).unwrap()
+    };
+    checked(&schema, &[with(vec![Some(1), Some(2)])]).await.unwrap();
+    let error = checked(&schema, &[with(vec![Some(1), None])]).await.unwrap_err();
+    assert!(error.code().name == "E-CONTRACT" && error.message().contains("\"id\""), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_part_that_was_cut_or_lost_is_refused() {
+    let schema = shops().schema();
+    let good = snapshot(&schema, &[batch(&schema, &[Some("a")])]).await;
+    let part = &good.manifest().parts[0];
+    let path = good.landing().path(&part.key);
+    let store = good.landing().store();
+    let bytes = object_store::ObjectStoreExt::get(&store, &path).await.unwrap().bytes().await.unwrap();
+    object_store::ObjectStoreExt::put(&store, &path, bytes.slice(..bytes.len() - 3).into()).await.unwrap();
+    let load = load(shops(), Mode::Append, 1, None);
+    let error = check(&load, &good, &Limits::default()).await.unwrap_err();
+    assert!(error.message().contains("part-00000.parquet"), "{error:?}");
+    object_store::ObjectStoreExt::delete(&store, &path).await.unwrap();
+    let error = check(&load, &good, &Limits::default()).await.unwrap_err();
+    assert_eq!(error.code().name, "E-SNAPSHOT", "{error:?}");
+}
+
+#[tokio::test]
+async fn the_manifest_for_copy_names_every_part_with_its_length() {
+    let schema = shops().schema();
+    let snapshot = snapshot(&schema, &[batch(&schema, &[Some("a")]), batch(&schema, &[Some("b"), None])]).await;
+    let json: serde_json::Value = serde_json::from_slice(&super::super::copy::manifest(&snapshot).unwrap()).unwrap();
+    let entries = json["entries"].as_array().unwrap();
+    assert_eq!(entries.len(), 2);
+    for (entry, part) in entries.iter().zip(&snapshot.manifest().parts) {
+        assert_eq!(entry["url"], format!("s3://lake/landing/{}", part.key));
+        assert_eq!(entry["mandatory"], true);
+        assert_eq!(entry["meta"]["content_length"], part.bytes);
+    }
+    assert_eq!(super::super::copy::manifest_key(&snapshot, "warehouse"), "p/r/s/a/copy-warehouse.manifest");
+}

@@ -1,0 +1,1 @@
+SELECT table_schema, table_name, column_name, data_type, character_maximum_length, numeric_precision, numeric_scale, is_nullable FROM svv_columns WHERE (table_schema = 'marts' AND table_name = 'orders') OR (table_schema = 'pipeline_meta' AND table_name = 'loads') ORDER BY table_schema, table_name, ordinal_position;

@@ -1,0 +1,1 @@
+SELECT revision, digest, rows_written, rows_deleted, rows_unchanged FROM "pipeline_meta"."loads" WHERE pipeline = 'nightly' AND table_name = 'shop.orders' AND NOT EXISTS (SELECT 1 FROM "shop"."orders" WHERE 1 = 0) ORDER BY revision DESC LIMIT 1;
