@@ -3,7 +3,7 @@
 //! Dump files are compressed unless `PLAIN` is set, and replace those of an earlier run. `live` reads the servers' addresses from
 //! `MONGODB_URL` and `POSTGRES_URL`. `ORDERS` sets the number of orders.
 
-use std::env;
+use std::env::{self, var_os};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -23,11 +23,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         stores: next("STORES")?.parse()?,
         days: next("DAYS")?.parse()?,
         seed: next("SEED")?.parse()?,
-        orders: env::var("ORDERS")
-            .ok()
+        orders: variable("ORDERS")
             .map(|orders| orders.parse())
             .transpose()?,
-        compress: env::var_os("PLAIN").is_none(),
+        compress: var_os("PLAIN").is_none(),
         change_share: next("CHANGE_SHARE")
             .ok()
             .map_or(Ok(0.0), |share| share.parse())?,
@@ -37,8 +36,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if target == "live" {
         generate_to_servers(
             &options,
-            &env::var("MONGODB_URL")?,
-            &env::var("POSTGRES_URL")?,
+            &variable("MONGODB_URL").unwrap_or_default(),
+            &variable("POSTGRES_URL").unwrap_or_default(),
             &|_| {},
         )
         .await?;
@@ -46,4 +45,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         generate_to_directory(&options, &PathBuf::from(target), &|_| {}).await?;
     }
     Ok(())
+}
+
+fn variable(name: &str) -> Option<String> {
+    var_os(name)?.into_string().ok()
 }

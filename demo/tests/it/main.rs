@@ -5,6 +5,8 @@
 mod changes;
 mod copy_file;
 mod dump;
+mod edges;
+mod reading;
 mod recount;
 mod servers;
 mod support;
