@@ -18,6 +18,7 @@ pub mod load;
 pub mod model;
 pub mod name;
 pub mod privacy;
+pub mod probe;
 pub mod quarantine;
 pub mod run;
 pub mod window;

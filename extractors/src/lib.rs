@@ -5,6 +5,16 @@
 
 pub mod bson;
 pub mod files;
+pub mod kind;
 pub mod mongodb;
 pub mod postgres;
 mod produce;
+
+/// Every kind of source.
+pub static KINDS: &[&kind::Kind] = &[&files::KIND, &mongodb::KIND];
+
+/// Every error code of this crate.
+#[must_use]
+pub fn codes() -> Vec<&'static pipeline_core::error::Code> {
+    [bson::CODES, files::CODES, mongodb::CODES, postgres::CODES].concat()
+}

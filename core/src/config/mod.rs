@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use kind::{KindError, Options};
 pub use layers::{Layers, Origin, Override};
 pub use project::{Privacy, Project, Settings};
-pub use secret::{SECRET, Secret};
+pub use secret::{SECRET, Secret, SecretSource};
 pub use source::{DEFAULT_LOOKBACK, SourceConfig, TableConfig};
 pub use units::{parse_bytes, parse_share};
 

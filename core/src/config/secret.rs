@@ -56,3 +56,13 @@ impl fmt::Display for Secret {
         }
     }
 }
+
+/// Fetches secrets. The program's shell implements it; nothing else reads the environment or a secrets manager.
+#[async_trait::async_trait]
+pub trait SecretSource: fmt::Debug + Send + Sync {
+    /// The secret's text.
+    ///
+    /// # Errors
+    /// [`SECRET`] if it is not where the reference says.
+    async fn fetch(&self, secret: &Secret) -> Result<String>;
+}

@@ -1,14 +1,29 @@
 //! BSON documents to Arrow batches, without building documents in between.
 //!
 //! [`Decoder`] walks the raw bytes of each document straight into columns of a [`Contract`](pipeline_core::contract::Contract).
-//! `docs/reference/types.md` tells which BSON type fits which column type; in short: numbers convert where nothing is lost, text never becomes
-//! a number or a date, and what does not fit is a [`Misfit`] that names the column and the reason.
+//! What does not fit is a [`Misfit`] that names the column and the reason; nothing is ever rounded, cut or read out of text.
+//!
+//! | declared | fits | does not |
+//! |---|---|---|
+//! | `smallint` `int` `bigint` | int32, int64, double and Decimal128 that are whole and in range | text, 2.5, NaN |
+//! | `decimal(p,s)` | the same numbers with at most `s` digits after the point; a double counts as the shortest decimal that reads back as itself | 1.005 in `decimal(18,2)`, NaN, infinity |
+//! | `double` `real` | doubles; whole numbers that are exact; a Decimal128 that is the shortest decimal of its double | 2^63 - 1 |
+//! | `text` | strings, symbols, ObjectIds (24 hexadecimal digits) | numbers, dates |
+//! | `uuid` | strings of 32 hexadecimal digits with or without hyphens, binaries of subtype 4 or 3 | other text |
+//! | `timestamp` | dates (UTC, milliseconds) | text, numbers, internal timestamps, dates beyond 64 bits of microseconds |
+//! | `date` | dates at midnight UTC | dates with a time of day |
+//! | `boolean` `bytes` | booleans; binaries of any subtype | 0 and 1; text |
+//! | `list<…>` `struct<…>` | arrays; documents | each other |
+//! | `json` | everything, as Extended JSON (plain JSON where that loses nothing) | nesting beyond 100 levels |
+//!
+//! NULL, undefined and absence are NULL, and a misfit where the column is `not null`. `time` and `local_timestamp` have no counterpart.
 //!
 //! # Decisions
 //! - Of fields with the same name in one document the last one counts, in columns and in JSON alike.
 //! - Undeclared fields go to `_extra` as one JSON object whose keys are paths: `{"coupon":"X","items.0.weight":12}`. The `type` of a
 //!   GeoJSON point whose `coordinates` are declared is not counted as undeclared.
 //! - A field that is declared only for some kinds of values (`only string`), and has another kind, counts as undeclared.
+//! - The limit of `text(n)` binds in warehouses, not here: longer text is read.
 
 mod column;
 mod cursor;

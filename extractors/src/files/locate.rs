@@ -9,7 +9,7 @@ use super::error::{AMBIGUOUS, FORMAT, MISSING, of_io};
 use super::{FilesOptions, TableOptions};
 
 /// How deep below the source's folder dumps are looked for: `mongodump` writes `dump/DATABASE/COLLECTION.bson`.
-const FOLDERS_DEEP_MAX: usize = 3;
+pub(super) const FOLDERS_DEEP_MAX: usize = 3;
 
 /// What a dump file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

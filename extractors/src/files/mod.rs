@@ -9,14 +9,18 @@
 //! From a changed file, only rows beyond the checkpoint (less the lookback) move; rows whose cursor is missing or of a stray type are
 //! only seen by a reading of the whole, as in a live collection.
 
+mod copy;
+mod ddl;
 mod error;
+mod kind;
 mod input;
 mod locate;
 mod plan;
 mod range;
 mod read;
+mod tuples;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -29,9 +33,11 @@ use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::Quarantine;
 use pipeline_core::window::Timestamp;
 
+pub use kind::KIND;
 pub use error::{AMBIGUOUS, CHANGED, DENIED, FORMAT, MISSING, READ, SCHEMA, TRUNCATED};
 
 use crate::bson::{self, CursorField};
+use crate::postgres::copy::SourceColumn;
 use locate::{Dump, Format, locate};
 
 /// How this kind of source is configured.
@@ -56,12 +62,12 @@ pub struct FilesOptions {
 }
 
 impl FilesOptions {
-    /// Reads the source's section. A relative `path` starts at `folder`, which holds the configuration.
+    /// Reads the source's section. Who connects decides where a relative `path` starts.
     ///
     /// # Errors
     /// If `path` is missing, or a key is not known.
-    pub fn read(mut options: Options, folder: &Path) -> Result<Self> {
-        let path = folder.join(options.required("path")?);
+    pub fn read(mut options: Options) -> Result<Self> {
+        let path = PathBuf::from(options.required("path")?);
         options.end()?;
         Ok(Self { path })
     }
@@ -102,6 +108,8 @@ struct Inner {
 #[derive(Debug)]
 enum Shape {
     Bson { cursor: Option<CursorField> },
+    /// COPY's columns, and the place and type of the cursor among them.
+    Copy { columns: Vec<SourceColumn>, cursor: Option<(usize, ColumnType)> },
 }
 
 impl Inner {
@@ -130,7 +138,8 @@ struct FilesExtractor {
 /// Opens one table of a folder of dumps: finds its file, and checks that the contract can be read from it.
 ///
 /// # Errors
-/// [`MISSING`], [`AMBIGUOUS`], [`FORMAT`], [`SCHEMA`] about the file; [`bson::DECLARATION`] or [`bson::PRIVACY_KEY`] about the contract.
+/// [`MISSING`], [`AMBIGUOUS`], [`FORMAT`], [`SCHEMA`] about the file; [`bson::DECLARATION`], [`bson::PRIVACY_KEY`]
+/// or those of [`crate::postgres`] about the contract.
 pub fn open(options: &FilesOptions, contract: Contract, table: &TableOptions, key: Option<PrivacyKey>) -> Result<Box<dyn Extractor>> {
     let dump = locate(options, table, &contract)?;
     let shape = match dump.format {
@@ -143,7 +152,7 @@ pub fn open(options: &FilesOptions, contract: Contract, table: &TableOptions, ke
             }
             Shape::Bson { cursor }
         }
-        Format::Copy => return Err(Error::new(&FORMAT, format!("file \"{}\" is not read yet", dump.path.display()))),
+        Format::Copy => copy::shape(&dump, table, &contract, key.as_ref())?,
     };
     Ok(Box::new(FilesExtractor { inner: Arc::new(Inner { contract, dump, shape, key }) }))
 }

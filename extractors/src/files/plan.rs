@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use pipeline_core::clock::{Clock, SystemClock};
+use pipeline_core::contract::ColumnType;
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Request, Slice};
 use pipeline_core::window::Timestamp;
@@ -10,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::input::{Input, sha256};
 use super::range::{Range, Seen, Wanted, changed};
+use super::tuples::{self, Tuple};
 use super::{Inner, Shape};
 
 /// Smallest part of a file that is worth a worker of its own.
@@ -128,6 +130,15 @@ fn scan(inner: &Inner, slices_wanted: usize) -> Result<Scan> {
                 if next < parts && offset >= length / parts * next {
                     scan.starts.push(offset);
                 }
+            }
+        }
+        Shape::Copy { cursor, .. } => {
+            let none = (usize::MAX, ColumnType::Int64);
+            let (place, data_type) = cursor.as_ref().unwrap_or(&none);
+            tuples::head(&mut input)?;
+            while let Tuple::Row(cursor) = tuples::next(&mut input, *place, data_type)? {
+                scan.rows += 1;
+                scan.cursor_max = scan.cursor_max.max(cursor);
             }
         }
     }

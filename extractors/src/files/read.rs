@@ -14,6 +14,7 @@ pub(super) fn read(inner: &Inner, range: &Range, quarantine: &Quarantine, outlet
     let seen = range.check(&inner.dump)?;
     match &inner.shape {
         Shape::Bson { cursor } => documents(inner, cursor.as_ref(), range, quarantine, outlet)?,
+        Shape::Copy { columns, cursor } => super::copy::read(inner, columns, cursor.as_ref(), range, quarantine, outlet)?,
     }
     if !outlet.is_closed() && Seen::of(&inner.dump)? != seen {
         return Err(changed(&inner.dump));

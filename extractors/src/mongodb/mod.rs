@@ -11,6 +11,7 @@
 
 mod connection;
 mod error;
+mod kind;
 mod filter;
 mod options;
 mod plan;
@@ -21,6 +22,7 @@ use pipeline_core::error::{Code, Result};
 use pipeline_core::extract::Extractor;
 use pipeline_core::privacy::PrivacyKey;
 
+pub use kind::KIND;
 pub use connection::Connection;
 pub use error::{AUTH, COLLECTION, COMMAND, CURSOR, DENIED, LOST, REPLY, UNREACHABLE, URL};
 pub use options::{MongoConfig, MongoOptions, ReadPreference, TableOptions};

@@ -34,12 +34,9 @@ pub(super) struct Reading {
 /// Opens a cursor and streams what it finds. Dropping the stream ends both sides and closes the cursor at the server.
 pub(super) async fn read(reading: Reading, filter: Document, documents_per_batch: u32) -> Result<BatchStream> {
     let failed = |place: &str, error: &mongodb::error::Error| Failure::of(error).about(format!("{place} could not be read"));
-    // Slices by `_id` come in its order, which is an index. The server would otherwise close a cursor that waits ten minutes for a slow consumer;
-    // it still goes with its session, after half an hour without a word.
-    let mut find = reading.documents.find(filter).batch_size(documents_per_batch).no_cursor_timeout(true);
-    if documents_per_batch == 0 {
-        find = find.batch_size(1_000);
-    }
+    // The server would otherwise close a cursor that waits ten minutes for a slow consumer; it still goes with its session, after half an
+    // hour without a word.
+    let find = reading.documents.find(filter).batch_size(documents_per_batch).no_cursor_timeout(true);
     let mut cursor = find.batch().await.map_err(|error| failed(&reading.place, &error))?;
     let (sender, mut receiver) = mpsc::channel::<Result<RawBatch>>(REPLIES_WAITING_MAX);
     let place = reading.place.clone();

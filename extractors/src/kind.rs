@@ -1,0 +1,53 @@
+//! Kinds of sources: how a section of the configuration becomes connected tables.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use pipeline_core::config::{Options, SecretSource};
+use pipeline_core::contract::Contract;
+use pipeline_core::error::Result;
+use pipeline_core::extract::Extractor;
+use pipeline_core::privacy::PrivacyKey;
+
+/// A kind of source. The registry's rows are data: a new kind is a new folder and one more row in [`KINDS`](crate::KINDS).
+#[derive(Debug)]
+pub struct Kind {
+    /// What `kind = "…"` names.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub summary: &'static str,
+    /// How it is configured.
+    pub example: &'static str,
+    /// Reads the source's section. Pure: no file, no network.
+    pub read: fn(Options) -> Result<Box<dyn Spec>>,
+    /// Reads what a table's section says beside its contract. Pure.
+    pub check_table: fn(Options) -> Result<()>,
+}
+
+/// A source as configured, not connected yet.
+#[async_trait]
+pub trait Spec: Debug + Send + Sync {
+    /// Connects: the first input or output.
+    async fn connect(&self, context: &Connect) -> Result<Box<dyn Source>>;
+}
+
+/// What connecting needs.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// The configuration's folder, where relative paths start.
+    pub folder: PathBuf,
+    /// Fetches secrets.
+    pub secrets: std::sync::Arc<dyn SecretSource>,
+    /// The project's key for hashed columns.
+    pub key: Option<PrivacyKey>,
+}
+
+/// A connected source.
+pub trait Source: Debug + Send + Sync {
+    /// Opens one table.
+    ///
+    /// # Errors
+    /// What the source says about the table's place, or about columns that it cannot deliver.
+    fn table(&self, contract: Contract, options: Options) -> Result<Box<dyn Extractor>>;
+}

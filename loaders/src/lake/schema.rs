@@ -1,0 +1,93 @@
+//! A table's schema against its contract.
+
+use arrow::datatypes::{DataType, Field, Schema};
+use deltalake::DeltaTable;
+use deltalake::kernel::StructType;
+use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::protocol::SaveMode;
+use pipeline_core::contract::Contract;
+use pipeline_core::error::{BUG, Error, Result};
+use pipeline_core::load::{Change, SCHEMA_CHANGE};
+
+use super::codes::delta_error;
+
+/// What would have to change for the table to fit.
+pub(super) fn compare(table: Option<&DeltaTable>, contract: &Contract) -> Result<Vec<Change>> {
+    let Some(table) = table else {
+        return Ok(vec![Change { sign: '+', what: format!("table {} ({} columns)", contract.table, contract.columns.len()), statement: None }]);
+    };
+    let state = table.snapshot().map_err(|error| delta_error(&format!("lake table \"{}\" could not be read", contract.table), &error))?;
+    let stored = state.snapshot().arrow_schema();
+    let wanted = contract.schema();
+    let mut changes = Vec::new();
+    let mut refused = Vec::new();
+    for field in wanted.fields() {
+        match stored.field_with_name(field.name()) {
+            Err(_) => changes.push(Change { sign: '+', what: format!("column {}.{} {}", contract.table, field.name(), field.data_type()), statement: None }),
+            Ok(found) if same(found.data_type(), field.data_type()) => {}
+            Ok(found) => refused.push(format!("column \"{}\" is {} in the lake and {} in its contract", field.name(), found.data_type(), field.data_type())),
+        }
+    }
+    for found in stored.fields() {
+        if wanted.field_with_name(found.name()).is_err() {
+            refused.push(format!("column \"{}\" is in the lake and not in its contract", found.name()));
+        }
+    }
+    if refused.is_empty() {
+        return Ok(changes);
+    }
+    let error = Error::new(&SCHEMA_CHANGE, format!("lake table \"{}\" does not fit its contract", contract.table));
+    Err(refused.into_iter().fold(error, Error::caused_by)
+        .hint("Take the contract back to what the lake holds, or remove the table's folder from the lake and run with --full-refresh: it is read anew."))
+}
+
+/// Types that hold the same values. Names of list items and nullability within do not count.
+fn same(left: &DataType, right: &DataType) -> bool {
+    match (left, right) {
+        (DataType::List(left), DataType::List(right)) => same(left.data_type(), right.data_type()),
+        (DataType::Struct(left), DataType::Struct(right)) => {
+            left.len() == right.len() && left.iter().zip(right.iter()).all(|(left, right)| left.name() == right.name() && same(left.data_type(), right.data_type()))
+        }
+        (DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8, DataType::Utf8) => true,
+        (DataType::Binary | DataType::BinaryView | DataType::LargeBinary, DataType::Binary) => true,
+        _ => left == right,
+    }
+}
+
+/// The contract's columns as the lake declares them: NULL is always allowed, because a later contract may allow it, and a
+/// Delta table cannot be loosened within a commit of data.
+fn columns(contract: &Contract) -> Result<StructType> {
+    let schema = contract.schema();
+    let fields: Vec<Field> = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let converted: std::result::Result<StructType, _> = (&Schema::new(fields)).try_into_kernel();
+    converted.map_err(|_| {
+        Error::new(&SCHEMA_CHANGE, format!("table \"{}\" has a column type that the lake cannot hold", contract.table))
+            .hint("Decimals hold up to 38 digits in the lake; declare others as text.")
+    })
+}
+
+/// Makes the table, empty.
+pub(super) async fn create(table: DeltaTable, contract: &Contract) -> Result<()> {
+    let columns = columns(contract)?;
+    table
+        .create()
+        .with_columns(columns.fields().cloned())
+        .with_save_mode(SaveMode::Ignore)
+        .with_table_name(contract.table.table())
+        .with_comment(contract.description.clone())
+        .await
+        .map_err(|error| delta_error(&format!("lake table \"{}\" could not be made", contract.table), &error))?;
+    Ok(())
+}
+
+/// Adds the columns that are missing.
+pub(super) async fn widen(table: DeltaTable, contract: &Contract) -> Result<()> {
+    let stored = table.snapshot().map_err(|error| delta_error("lake table could not be read", &error))?.snapshot().arrow_schema();
+    let columns = columns(contract)?;
+    let missing: Vec<_> = columns.fields().filter(|field| stored.field_with_name(field.name()).is_err()).cloned().collect();
+    if missing.is_empty() {
+        return Err(Error::new(&BUG, "a table was to be widened that lacks nothing"));
+    }
+    table.add_columns().with_fields(missing).await.map_err(|error| delta_error(&format!("lake table \"{}\" could not be widened", contract.table), &error))?;
+    Ok(())
+}

@@ -1,0 +1,181 @@
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Int64Array, ListBuilder, RecordBatch, StringBuilder, StructBuilder, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field};
+use arrow::util::pretty::pretty_format_batches;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as StorePath;
+use pipeline_core::contract::{Contract, parse_column};
+use pipeline_core::error::ErrorKind;
+use pipeline_core::landing::{Landing, Manifest, SnapshotWriter, WriterSettings};
+use pipeline_core::load::{LoadId, Mode};
+use pipeline_core::name::ColumnName;
+
+use super::*;
+
+struct Place {
+    folder: tempfile::TempDir,
+    lake: Lake,
+    landing: Landing,
+    snapshots: std::cell::Cell<u32>,
+}
+
+fn place() -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let store: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new());
+    std::fs::create_dir_all(root.join("lake")).unwrap();
+    let lake = Lake::open(LakeOptions {
+        url: Url::from_directory_path(root.join("lake")).unwrap(),
+        store: Arc::clone(&store),
+        work: root.join("work"),
+        memory_limit_bytes: 256 << 20,
+        threads: 2,
+    })
+    .unwrap();
+    let landing = Landing::new(store, StorePath::from_absolute_path(root.join("landing").as_path()).unwrap(), "file:///landing");
+    Place { folder, lake, landing, snapshots: std::cell::Cell::new(0) }
+}
+
+fn contract() -> Contract {
+    let column = |name: &str, text: &str| parse_column(&ColumnName::new(name).unwrap(), text, &|name| name.to_owned()).unwrap();
+    Contract {
+        table: "shop.orders".parse().unwrap(),
+        columns: vec![
+            column("id", "bigint not null"),
+            column("total", "decimal(18,2)"),
+            column("changed_at", "timestamp"),
+            column("items", "list<struct<sku text>>"),
+        ],
+        key: vec![ColumnName::new("id").unwrap()],
+        cursor: Some(ColumnName::new("changed_at").unwrap()),
+        description: String::new(),
+    }
+}
+
+/// Rows as (id, total in cents, changed at in µs); `None` for a deleted one.
+type Row = (i64, Option<i64>, i64);
+
+fn batch(contract: &Contract, rows: &[Row], is_changes: bool) -> RecordBatch {
+    let mut items = ListBuilder::new(StructBuilder::from_fields(vec![Field::new("sku", DataType::Utf8, true)], rows.len()))
+        .with_field(Field::new("element", DataType::Struct(vec![Field::new("sku", DataType::Utf8, true)].into()), true));
+    for row in rows {
+        items.values().field_builder::<StringBuilder>(0).unwrap().append_value(format!("sku-{}", row.0));
+        items.values().append(true);
+        items.append(row.1.is_some());
+    }
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| row.1.map(i128::from)).collect::<Decimal128Array>().with_precision_and_scale(18, 2).unwrap()),
+        Arc::new(rows.iter().map(|row| Some(row.2)).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
+        Arc::new(items.finish()),
+    ];
+    if is_changes {
+        columns.push(Arc::new(rows.iter().map(|row| Some(row.1.is_none())).collect::<BooleanArray>()));
+        return RecordBatch::try_new(contract.changes_schema(), columns).unwrap();
+    }
+    RecordBatch::try_new(contract.schema(), columns).unwrap()
+}
+
+impl Place {
+    async fn snapshot(&self, rows: &[Row], is_changes: bool) -> Snapshot {
+        let contract = contract();
+        let number = self.snapshots.replace(self.snapshots.get() + 1);
+        let schema = if is_changes { contract.changes_schema() } else { contract.schema() };
+        let writer = SnapshotWriter::new(&self.landing, &format!("p/run/step/{number}"), schema, WriterSettings::default());
+        let mut part = writer.part_writer(0);
+        part.write(&batch(&contract, rows, is_changes)).await.unwrap();
+        part.finish().await.unwrap();
+        writer.finish(Manifest::new("run", "step", contract, is_changes), &[], None).await.unwrap()
+    }
+
+    async fn staged(&self, rows: &[Row], mode: Mode, revision: i64, base: Option<i64>) -> Staged {
+        let snapshot = self.snapshot(rows, mode == Mode::Changes).await;
+        let id = LoadId { pipeline: "p".into(), table: contract().table, revision, digest: snapshot.manifest().digest() };
+        let load = Load { id, run: "run".into(), mode, base, contract: contract(), layout: Layout::default() };
+        self.lake.prepare(&load.contract, &load.layout).await.unwrap();
+        self.lake.stage(&load, &snapshot).await.unwrap()
+    }
+
+    async fn load(&self, rows: &[Row], mode: Mode, revision: i64, base: Option<i64>) -> Result<Receipt> {
+        let staged = self.staged(rows, mode, revision, base).await;
+        let receipt = self.lake.publish(&staged).await;
+        self.lake.discard(&staged).await.unwrap();
+        self.lake.discard(&staged).await.unwrap();
+        receipt
+    }
+
+    async fn rows(&self) -> String {
+        let session = self.lake.session();
+        let provider = self.lake.provider(&contract().table).await.unwrap().unwrap();
+        assert_eq!(provider.schema().fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>()[..3], contract().schema().fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>()[..3]);
+        session.register_table("t", provider).unwrap();
+        let batches = session.sql("SELECT id, total, items[1]['sku'] AS sku FROM t ORDER BY id").await.unwrap().collect().await.unwrap();
+        let lines: Vec<String> = pretty_format_batches(&batches).unwrap().to_string().lines().skip(3).filter(|line| !line.starts_with('+')).map(|line| line.replace(' ', "")).collect();
+        lines.join(" ")
+    }
+}
+
+#[tokio::test]
+async fn a_merge_takes_the_newest_of_each_key_and_leaves_the_same_alone() {
+    let place = place();
+    let first = place.load(&[(1, Some(100), 10), (2, Some(200), 10), (2, Some(250), 20), (2, Some(260), 20), (3, Some(300), 10)], Mode::Merge, 1, None).await.unwrap();
+    assert_eq!((first.rows_written, first.was_there), (3, false));
+    assert_eq!(place.rows().await, "|1|1.00|sku-1| |2|2.60|sku-2| |3|3.00|sku-3|");
+    let version = place.lake.version(&contract().table).await.unwrap();
+    let same = place.load(&[(1, Some(100), 10), (3, Some(300), 10)], Mode::Merge, 2, Some(1)).await.unwrap();
+    assert_eq!((same.rows_written, same.rows_unchanged), (0, 2));
+    assert_eq!(place.lake.version(&contract().table).await.unwrap(), version);
+    // An older row does not come back over a newer one.
+    let mixed = place.load(&[(2, Some(1), 5), (3, Some(333), 11), (4, Some(400), 1)], Mode::Merge, 2, Some(1)).await.unwrap();
+    assert_eq!(mixed.rows_written, 2);
+    assert_eq!(place.rows().await, "|1|1.00|sku-1| |2|2.60|sku-2| |3|3.33|sku-3| |4|4.00|sku-4|");
+    assert!(std::fs::read_dir(place.folder.path().join("work")).unwrap().all(|entry| !entry.unwrap().file_name().to_string_lossy().starts_with("stage-")));
+}
+
+#[tokio::test]
+async fn changes_update_insert_and_delete_on_their_base_only() {
+    let place = place();
+    place.load(&[(1, Some(100), 1), (2, Some(200), 1)], Mode::Changes, 1, None).await.unwrap();
+    let receipt = place.load(&[(1, None, 0), (2, Some(222), 2), (3, Some(300), 1)], Mode::Changes, 2, Some(1)).await.unwrap();
+    assert_eq!((receipt.rows_written, receipt.rows_deleted), (2, 1));
+    assert_eq!(place.rows().await, "|2|2.22|sku-2| |3|3.00|sku-3|");
+    let wrong = place.load(&[(9, Some(900), 1)], Mode::Changes, 3, Some(1)).await.unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::Conflict);
+    // Even an empty set moves the marker.
+    place.load(&[], Mode::Changes, 3, Some(2)).await.unwrap();
+    assert_eq!(place.lake.marker("p", &contract().table).await.unwrap().unwrap().revision, 3);
+    assert_eq!(place.rows().await, "|2|2.22|sku-2| |3|3.00|sku-3|");
+}
+
+#[tokio::test]
+async fn publishing_twice_has_the_effect_of_once_and_older_loads_are_fenced_off() {
+    let place = place();
+    let staged = place.staged(&[(1, Some(100), 1)], Mode::Append, 1, None).await;
+    assert!(place.rows().await.is_empty(), "what is staged is not visible");
+    assert!(!place.lake.publish(&staged).await.unwrap().was_there);
+    assert!(place.lake.publish(&staged).await.unwrap().was_there);
+    assert_eq!(place.rows().await, "|1|1.00|sku-1|");
+    place.load(&[(5, Some(500), 1)], Mode::Replace, 2, Some(1)).await.unwrap();
+    assert_eq!(place.rows().await, "|5|5.00|sku-5|");
+    assert_eq!(place.lake.publish(&staged).await.unwrap_err().kind(), ErrorKind::Conflict);
+    let other = place.load(&[(6, Some(600), 1)], Mode::Append, 2, Some(1)).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Conflict, "another load may not pass under the same revision");
+    place.load(&[], Mode::Replace, 3, Some(2)).await.unwrap();
+    assert!(place.rows().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_narrower_contract_is_refused_and_a_wider_one_adds_its_columns() {
+    let place = place();
+    place.load(&[(1, Some(100), 1)], Mode::Append, 1, None).await.unwrap();
+    let mut narrow = contract();
+    narrow.columns.remove(1);
+    let error = place.lake.compare(&narrow, &Layout::default()).await.unwrap_err();
+    assert!(error.causes()[0].contains("column \"total\" is in the lake"), "{error:?}");
+    let mut wide = contract();
+    wide.columns.push(parse_column(&ColumnName::new("note").unwrap(), "text", &|name| name.to_owned()).unwrap());
+    let changes = place.lake.prepare(&wide, &Layout::default()).await.unwrap();
+    assert_eq!(changes[0].what, "column shop.orders.note Utf8");
+    assert!(place.lake.compare(&wide, &Layout::default()).await.unwrap().is_empty());
+}
