@@ -14,7 +14,7 @@ fn source(example: &str) -> SourceConfig {
 
 fn read_files(source: SourceConfig) -> Result<(files::FilesOptions, files::TableOptions)> {
     let table = source.tables.into_values().next().unwrap();
-    Ok((files::FilesOptions::read(source.options, Path::new("project"))?, files::TableOptions::read(table.options)?))
+    Ok((files::FilesOptions::read(source.options)?, files::TableOptions::read(table.options)?))
 }
 
 fn read_mongodb(source: SourceConfig) -> Result<(mongodb::MongoConfig, mongodb::TableOptions)> {
@@ -25,7 +25,7 @@ fn read_mongodb(source: SourceConfig) -> Result<(mongodb::MongoConfig, mongodb::
 #[test]
 fn the_example_of_files() {
     let (options, table) = read_files(source(files::EXAMPLE)).unwrap();
-    assert_eq!(options.path, Path::new("project/dumps"));
+    assert_eq!(options.path, Path::new("dumps"));
     assert_eq!(table.file.as_deref(), Some("mongodb/shop/orders.bson.gz"));
     let mistaken = files::EXAMPLE.replace("path = ", "pth = \"x\"\npath = ");
     assert_eq!(read_files(source(&mistaken)).unwrap_err().message(), "unknown key \"pth\" in section [sources.shop]");

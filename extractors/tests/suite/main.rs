@@ -11,3 +11,4 @@ mod examples;
 mod orders;
 mod server;
 mod speed;
+mod tables;
