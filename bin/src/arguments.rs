@@ -1,0 +1,342 @@
+//! What a user types. Types only: nothing here reads a file or decides anything.
+
+use clap::builder::styling::{AnsiColor, Effects, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::Cyan.on_default().effects(Effects::BOLD))
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done                          5   another run holds the lease
+  2  usage or configuration        6   data: contract, data test, too many rejected rows
+  3  denied                        70  a bug of ours
+  4  unavailable, try again        130 interrupted
+
+Start here:
+  pipeline run nightly                      the demonstration data, no server needed
+  pipeline query \"SELECT * FROM coverage_stores LIMIT 10\"
+  pipeline plan nightly                     what the next run would do";
+
+/// Order history, payments and deliveries in one place, and made useful.
+#[derive(Debug, Parser)]
+#[command(name = "pipeline", version, styles = STYLES, after_help = AFTER_HELP, propagate_version = false, max_term_width = 110)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) global: Global,
+}
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// The configuration; searched upward from here if not given.
+    #[arg(long, global = true, value_name = "FILE", env = "PIPELINE_CONFIG", hide_env = true)]
+    pub(crate) config: Option<std::path::PathBuf>,
+    /// The profile laid over it: local, live, ….
+    #[arg(long, global = true, value_name = "NAME", env = "PIPELINE_PROFILE", hide_env = true)]
+    pub(crate) profile: Option<String>,
+    /// A value of the configuration, for this call only; may be repeated.
+    #[arg(long, global = true, value_name = "KEY=VALUE", env = "PIPELINE_SET", hide_env = true, value_delimiter = ';')]
+    pub(crate) set: Vec<String>,
+    /// How data is printed on standard output.
+    #[arg(long, global = true, value_name = "FORM", default_value = "human", env = "PIPELINE_OUTPUT", hide_env = true)]
+    pub(crate) output: OutputForm,
+    /// How progress is shown on standard error.
+    #[arg(long, global = true, value_name = "FORM", default_value = "auto", env = "PIPELINE_PROGRESS", hide_env = true)]
+    pub(crate) progress: ProgressForm,
+    /// Colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "PIPELINE_COLOR", hide_env = true)]
+    pub(crate) color: ColorWhen,
+    /// Only errors.
+    #[arg(short, long, global = true, env = "PIPELINE_QUIET", hide_env = true)]
+    pub(crate) quiet: bool,
+    /// More of what happens; twice for all of it.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Never ask.
+    #[arg(long, global = true, env = "PIPELINE_NO_INPUT", hide_env = true)]
+    pub(crate) no_input: bool,
+}
+
+/// Forms of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputForm {
+    /// Tables for people.
+    Human,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+/// Forms of progress.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressForm {
+    /// Bars in a terminal, lines elsewhere.
+    Auto,
+    /// Bars.
+    Bar,
+    /// A line for each step.
+    Log,
+    /// A JSON object for each event.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorWhen {
+    /// In a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Reads, makes and loads what changed since the last run
+    Run(RunArguments),
+    /// Does a range of days window by window; a second call does only what is missing
+    Backfill(BackfillArguments),
+    /// Shows what a run would read, make and load, and changes nothing
+    Plan(PlanArguments),
+    /// Shows the runs, or the steps of one run
+    Status(StatusArguments),
+    /// Shows the runs of a pipeline
+    History(HistoryArguments),
+    /// Tries everything a run needs, and says how to mend what fails
+    Doctor(DoctorArguments),
+    /// Asks the lake in SQL
+    Query(QueryArguments),
+    /// Shows and checks the configuration
+    Config(ConfigArguments),
+    /// Makes a realistic data set with its answers
+    Demo(DemoArguments),
+}
+
+/// Which tables and models.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SelectArguments {
+    /// Only tables and models that match; `+x` adds what x reads, `x+` what reads x.
+    #[arg(long, value_name = "GLOB", env = "PIPELINE_ONLY", hide_env = true, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// All but these.
+    #[arg(long, value_name = "GLOB", env = "PIPELINE_SKIP", hide_env = true, value_delimiter = ',')]
+    pub(crate) skip: Vec<String>,
+}
+
+/// `pipeline run`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RunArguments {
+    /// The pipeline.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Only rows that changed at or after this date or instant.
+    #[arg(long, value_name = "T", requires = "to", env = "PIPELINE_FROM", hide_env = true)]
+    pub(crate) from: Option<String>,
+    /// Only rows that changed before this date or instant.
+    #[arg(long, value_name = "T", requires = "from", env = "PIPELINE_TO", hide_env = true)]
+    pub(crate) to: Option<String>,
+    /// "Now" for models, such as segments of birthdays.
+    #[arg(long, value_name = "T", env = "PIPELINE_AS_OF", hide_env = true)]
+    pub(crate) as_of: Option<String>,
+    /// Which tables and models.
+    #[command(flatten)]
+    pub(crate) select: SelectArguments,
+    /// Reads and loads everything anew.
+    #[arg(long, env = "PIPELINE_FULL_REFRESH", hide_env = true)]
+    pub(crate) full_refresh: bool,
+    /// Only shows what would be done, as `plan` does.
+    #[arg(long, env = "PIPELINE_DRY_RUN", hide_env = true)]
+    pub(crate) dry_run: bool,
+    /// Continues a run that was cut off (the default).
+    #[arg(long, conflicts_with = "restart")]
+    pub(crate) resume: bool,
+    /// Leaves a run that was cut off, and begins anew from the checkpoints.
+    #[arg(long, env = "PIPELINE_RESTART", hide_env = true)]
+    pub(crate) restart: bool,
+    /// Waits so long for another run of the pipeline.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, env = "PIPELINE_LOCK_WAIT", hide_env = true)]
+    pub(crate) lock_wait: u64,
+    /// Fails with exit code 6 if any row is rejected.
+    #[arg(long, env = "PIPELINE_STRICT", hide_env = true)]
+    pub(crate) strict: bool,
+}
+
+/// `pipeline backfill`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct BackfillArguments {
+    /// The pipeline.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The first date or instant.
+    #[arg(long, value_name = "D", env = "PIPELINE_FROM", hide_env = true)]
+    pub(crate) from: String,
+    /// The date or instant after the last.
+    #[arg(long, value_name = "D", env = "PIPELINE_TO", hide_env = true)]
+    pub(crate) to: String,
+    /// The length of a window: 1d counts calendar days in the project's time zone, 24h elapsed time.
+    #[arg(long, value_name = "LENGTH", default_value = "1d", env = "PIPELINE_WINDOW", hide_env = true)]
+    pub(crate) window: String,
+    /// Windows at once.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), env = "PIPELINE_PARALLEL", hide_env = true)]
+    pub(crate) parallel: u16,
+    /// Begins with the newest window.
+    #[arg(long, env = "PIPELINE_NEWEST_FIRST", hide_env = true)]
+    pub(crate) newest_first: bool,
+    /// Only between these times of day in the project's time zone; outside, no new window begins.
+    #[arg(long, value_name = "01:00-05:00", env = "PIPELINE_BETWEEN", hide_env = true)]
+    pub(crate) between: Option<String>,
+    /// "Now" for models.
+    #[arg(long, value_name = "T", env = "PIPELINE_AS_OF", hide_env = true)]
+    pub(crate) as_of: Option<String>,
+    /// Which tables and models.
+    #[command(flatten)]
+    pub(crate) select: SelectArguments,
+    /// Only lists the windows with what each would touch.
+    #[arg(long, env = "PIPELINE_DRY_RUN", hide_env = true)]
+    pub(crate) dry_run: bool,
+    /// Does only the windows that are missing (the default).
+    #[arg(long, conflicts_with = "restart")]
+    pub(crate) resume: bool,
+    /// Does every window again.
+    #[arg(long, env = "PIPELINE_RESTART", hide_env = true)]
+    pub(crate) restart: bool,
+    /// Waits so long for another run of the pipeline.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, env = "PIPELINE_LOCK_WAIT", hide_env = true)]
+    pub(crate) lock_wait: u64,
+}
+
+/// `pipeline plan`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PlanArguments {
+    /// The pipeline.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Which tables and models.
+    #[command(flatten)]
+    pub(crate) select: SelectArguments,
+    /// Plans to read everything anew.
+    #[arg(long, env = "PIPELINE_FULL_REFRESH", hide_env = true)]
+    pub(crate) full_refresh: bool,
+    /// Shows the statements of every load.
+    #[arg(long)]
+    pub(crate) sql: bool,
+}
+
+/// `pipeline status`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StatusArguments {
+    /// The run; the first characters of its id are enough. Without it, the latest runs.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+}
+
+/// `pipeline history`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HistoryArguments {
+    /// The pipeline.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// How many runs.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+/// `pipeline doctor`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DoctorArguments {
+    /// The pipeline; without it, everything that is configured.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+/// `pipeline query`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QueryArguments {
+    /// The statement; `-` reads it from standard input. Models go by their name, tables by source: shop.orders.
+    #[arg(value_name = "SQL")]
+    pub(crate) sql: String,
+    /// "Now" for functions that ask.
+    #[arg(long, value_name = "T", env = "PIPELINE_AS_OF", hide_env = true)]
+    pub(crate) as_of: Option<String>,
+}
+
+/// `pipeline config`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ConfigArguments {
+    /// What of it.
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Prints every value and where it came from
+    Show,
+    /// Finds mistakes in configuration, models and contracts, without connecting anywhere
+    Check,
+}
+
+/// `pipeline demo`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArguments {
+    /// What to make.
+    #[command(subcommand)]
+    pub(crate) command: DemoCommand,
+}
+
+/// Demonstrations.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum DemoCommand {
+    /// Writes dumps as mongodump and COPY write them, or fills the live servers; with answers.json
+    Generate(GenerateArguments),
+}
+
+/// `pipeline demo generate`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GenerateArguments {
+    /// How many customers.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) customers: u64,
+    /// How many stores.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) stores: u32,
+    /// How many business days.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub(crate) days: u32,
+    /// How many orders, about; follows from customers and days if not given.
+    #[arg(long, value_name = "N")]
+    pub(crate) orders: Option<u64>,
+    /// The last business day.
+    #[arg(long, value_name = "DATE")]
+    pub(crate) until: Option<chrono::NaiveDate>,
+    /// The same seed makes the same bytes.
+    #[arg(long, value_name = "S", default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// A folder for dumps, or `live` for the servers of the profile.
+    #[arg(long, value_name = "DIR|live")]
+    pub(crate) to: String,
+    /// Compresses dumps with gzip.
+    #[arg(long)]
+    pub(crate) compress: bool,
+    /// The state a day later, in which this share of orders has changed: 1 for one percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    pub(crate) change_percent: f64,
+    /// Replaces what stands in the live servers.
+    #[arg(long)]
+    pub(crate) replace: bool,
+}

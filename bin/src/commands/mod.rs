@@ -1,0 +1,10 @@
+//! The commands, one file each.
+
+pub(crate) mod backfill;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod doctor;
+pub(crate) mod plan;
+pub(crate) mod query;
+pub(crate) mod run;
+pub(crate) mod status;

@@ -1,0 +1,181 @@
+//! `pipeline plan`: what a run would read, make and load. Reads only.
+
+use std::collections::BTreeSet;
+
+use pipeline_core::error::Result;
+use pipeline_core::extract::Request;
+use pipeline_core::load::{Change, Layout, Load, LoadId, Mode};
+use pipeline_core::model::Models;
+use pipeline_core::name::TableName;
+use pipeline_core::run::Stop;
+use serde::Serialize;
+
+use crate::arguments::{Global, OutputForm, PlanArguments};
+use crate::output::{Printer, Style, count, progress, table};
+use crate::project::{Connected, Project};
+
+#[derive(Debug, Serialize)]
+struct Plan {
+    schema_version: u32,
+    pipeline: String,
+    tables: Vec<TablePlan>,
+    models: Vec<ModelPlan>,
+    changes: Vec<DestinationChange>,
+    loads: Vec<LoadPlan>,
+}
+
+#[derive(Debug, Serialize)]
+struct TablePlan {
+    table: TableName,
+    slices: usize,
+    rows_estimated: Option<u64>,
+    what: String,
+    statement: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ModelPlan {
+    table: TableName,
+    reads: Vec<TableName>,
+    reason: &'static str,
+    destinations: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct DestinationChange {
+    destination: String,
+    #[serde(flatten)]
+    change: Change,
+}
+
+#[derive(Debug, Serialize)]
+struct LoadPlan {
+    table: TableName,
+    destination: String,
+    statements: Vec<String>,
+}
+
+pub(crate) async fn plan(global: &Global, printer: Printer, arguments: PlanArguments) -> Result<()> {
+    let project = Project::open(global, printer)?;
+    let connected = project.connect(&arguments.name, progress(printer), Stop::default()).await?;
+    let selection = super::run::selection(arguments.select.clone());
+    let chosen = selection.choose(&connected.graph())?;
+    let plan = make(&connected, &chosen, arguments.full_refresh).await?;
+    if printer.form == OutputForm::Human {
+        show(printer, &plan, arguments.sql);
+        Ok(())
+    } else {
+        printer.json(&plan)
+    }
+}
+
+async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh: bool) -> Result<Plan> {
+    let mut plan = Plan { schema_version: 1, pipeline: connected.pipeline.clone(), tables: Vec::new(), models: Vec::new(), changes: Vec::new(), loads: Vec::new() };
+    let wanted: BTreeSet<TableName> = chosen.iter().filter(|table| !table.is_model()).cloned().collect();
+    let mut changing: BTreeSet<TableName> = BTreeSet::new();
+    for source in if wanted.is_empty() { Vec::new() } else { connected.sources.open(&wanted).await? } {
+        let table = source.extractor.contract().table.clone();
+        let after = if full_refresh { None } else { connected.ledger.checkpoint(&connected.pipeline, &table).await? };
+        let request = Request { window: None, lookback_us: source.lookback_us, slices_wanted: connected.slices_in_flight_max };
+        let planned = source.extractor.plan(&request, after.as_ref()).await;
+        let finished = source.extractor.finish().await;
+        let planned = planned?;
+        finished?;
+        if !planned.slices.is_empty() {
+            changing.insert(table.clone());
+        }
+        for change in connected.lake.compare(source.extractor.contract(), &Layout::default()).await? {
+            plan.changes.push(DestinationChange { destination: "lake".to_owned(), change });
+        }
+        plan.tables.push(TablePlan { table, slices: planned.slices.len(), rows_estimated: planned.rows_estimated, what: planned.summary, statement: planned.statement });
+    }
+    for node in connected.models.nodes().iter().filter(|node| chosen.contains(&node.contract.table)) {
+        let name = &node.contract.table;
+        let stored = connected.lake.marker(&connected.pipeline, name).await?;
+        let reason = if stored.is_none() {
+            "new"
+        } else if node.inputs.iter().any(|input| changing.contains(input)) {
+            "what it reads changes"
+        } else if node.uses_as_of {
+            "depends on the day"
+        } else if full_refresh {
+            "full refresh"
+        } else {
+            "only if the model itself changed"
+        };
+        if reason != "only if the model itself changed" {
+            changing.insert(name.clone());
+        }
+        let mut loaders = vec![("lake".to_owned(), &connected.lake)];
+        loaders.extend(connected.destinations.iter().filter(|to| to.tables.contains(name)).map(|to| (to.loader.name().to_owned(), &to.loader)));
+        for (destination, loader) in &loaders {
+            for change in loader.compare(&node.contract, &node.layout).await? {
+                plan.changes.push(DestinationChange { destination: destination.clone(), change });
+            }
+            let base = stored.as_ref().map(|marker| marker.revision);
+            let id = LoadId { pipeline: connected.pipeline.clone(), table: name.clone(), revision: base.unwrap_or(0) + 1, digest: "…".to_owned() };
+            let load = Load { id, run: "…".to_owned(), mode: Mode::Changes, base, contract: node.contract.clone(), layout: node.layout.clone() };
+            let statements = loader.describe(&load);
+            if !statements.is_empty() {
+                plan.loads.push(LoadPlan { table: name.clone(), destination: destination.clone(), statements });
+            }
+        }
+        let destinations = loaders.into_iter().map(|(name, _)| name).collect();
+        plan.models.push(ModelPlan { table: name.clone(), reads: node.inputs.clone(), reason, destinations });
+    }
+    Ok(plan)
+}
+
+fn show(printer: Printer, plan: &Plan, with_statements: bool) {
+    let heading = |text: &str| printer.line(printer.styled(Style::Strong, text));
+    heading(&format!("{} would read", plan.pipeline));
+    let rows = plan.tables.iter().map(|planned| {
+        let rows = match planned.rows_estimated {
+            _ if planned.slices == 0 => printer.styled(Style::Dim, "nothing"),
+            Some(rows) => format!("≈ {}", count(rows)),
+            None => "?".to_owned(),
+        };
+        vec![format!("  {}", printer.styled(Style::Key, &planned.table)), rows, planned.slices.to_string(), planned.what.clone()]
+    });
+    printer.line(table(&["  table", "rows", "slices", "what"], &[1, 2], rows));
+    heading("\nand make");
+    let rows = plan.models.iter().map(|model| {
+        let reads: Vec<String> = model.reads.iter().map(ToString::to_string).collect();
+        vec![format!("  {}", printer.styled(Style::Key, &model.table)), model.reason.to_owned(), reads.join(", "), model.destinations.join(", ")]
+    });
+    printer.line(table(&["  model", "why", "from", "into"], &[], rows));
+    if !plan.changes.is_empty() {
+        heading("\nafter these changes of tables");
+        for changed in &plan.changes {
+            let style = match changed.change.sign {
+                '+' => Style::Good,
+                '-' => Style::Bad,
+                _ => Style::Warn,
+            };
+            printer.line(format!("  {} {} {}", printer.styled(style, changed.change.sign), printer.styled(Style::Dim, &changed.destination), changed.change.what));
+            if let Some(statement) = changed.change.statement.as_ref().filter(|_| with_statements) {
+                indented(printer, statement);
+            }
+        }
+    }
+    if with_statements {
+        heading("\nby these statements");
+        for planned in &plan.tables {
+            indented(printer, &planned.statement);
+        }
+        for load in &plan.loads {
+            printer.line(format!("  {} {}", printer.styled(Style::Dim, &load.destination), printer.styled(Style::Key, &load.table)));
+            for statement in &load.statements {
+                indented(printer, statement);
+            }
+        }
+    } else {
+        printer.line(printer.styled(Style::Dim, "\n--sql shows every statement"));
+    }
+}
+
+fn indented(printer: Printer, statement: &str) {
+    for line in statement.lines() {
+        printer.line(format!("      {line}"));
+    }
+}

@@ -1,0 +1,62 @@
+use pipeline_core::clock::SystemClock;
+use pipeline_core::extract::Cursor;
+use pipeline_core::run::{RunKind, RunRequest, RunStatus, Selection};
+
+use super::*;
+
+async fn ledger(folder: &Path) -> SqliteLedger {
+    SqliteLedger::open(&folder.join("ledger.db"), Arc::new(SystemClock)).await.unwrap()
+}
+
+fn request() -> RunRequest {
+    RunRequest {
+        kind: RunKind::Run,
+        window: None,
+        as_of: "2025-01-01T00:00:00Z".parse().unwrap(),
+        selection: Selection::default(),
+        full_refresh: false,
+    }
+}
+
+#[tokio::test]
+async fn entries_come_back_and_their_indexes_follow() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = ledger(folder.path()).await;
+    let lease = ledger.acquire("nightly").await.unwrap();
+    let table: TableName = "shop.orders".parse().unwrap();
+    let checkpoint = Checkpoint { upper: Cursor::Time("2025-01-01T00:00:00Z".parse().unwrap()), fingerprint: None };
+    let window = Window::new("2025-01-01".parse().unwrap(), "2025-01-02".parse().unwrap()).unwrap();
+    let entries = [
+        Entry::RunStarted { request: request() },
+        Entry::CheckpointAdvanced { table: table.clone(), checkpoint: checkpoint.clone() },
+        Entry::ModelDone { table: table.clone(), state: "s".to_owned() },
+        Entry::WindowDone { window },
+    ];
+    ledger.append(&lease, "run-1", &entries).await.unwrap();
+    assert_eq!(ledger.runs(None, 10).await.unwrap()[0].status, None);
+    ledger.append(&lease, "run-1", &[Entry::RunFinished { status: RunStatus::Done, error: None }]).await.unwrap();
+    assert_eq!(ledger.entries("run-1").await.unwrap().len(), 5);
+    assert_eq!(ledger.checkpoint("nightly", &table).await.unwrap(), Some(checkpoint));
+    assert_eq!(ledger.model_state("nightly", &table).await.unwrap().as_deref(), Some("s"));
+    assert_eq!(ledger.windows_done("nightly").await.unwrap(), [window]);
+    assert_eq!(ledger.runs(Some("nightly"), 10).await.unwrap()[0].status, Some(RunStatus::Done));
+    assert!(ledger.runs(Some("other"), 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_second_holder_is_refused_and_an_overtaken_one_is_fenced() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = ledger(folder.path()).await;
+    let second = ledger(folder.path()).await;
+    let lease = first.acquire("nightly").await.unwrap();
+    let refused = second.acquire("nightly").await.unwrap_err();
+    assert_eq!(refused.code(), &LEASE);
+    assert!(refused.causes()[0].contains("holds the lease since"));
+    // Another pipeline is free.
+    second.acquire("hourly").await.unwrap();
+    first.release(lease.clone()).await.unwrap();
+    let newer = second.acquire("nightly").await.unwrap();
+    assert_eq!(newer.epoch, lease.epoch + 1);
+    let fenced = first.append(&lease, "run-1", &[Entry::RunStarted { request: request() }]).await.unwrap_err();
+    assert_eq!(fenced.code(), &FENCED);
+}

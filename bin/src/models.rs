@@ -1,0 +1,125 @@
+//! The models of a project over its lake.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pipeline_core::batch::BatchStream;
+use pipeline_core::config::Config;
+use pipeline_core::contract::Contract;
+use pipeline_core::error::Result;
+use pipeline_core::model::{Computed, ModelNode, Models};
+use pipeline_core::name::TableName;
+use pipeline_core::privacy::PrivacyKey;
+use pipeline_core::window::Timestamp;
+use pipeline_loaders::lake::Lake;
+use pipeline_transforms::lake::LakeModels as OverTables;
+use pipeline_transforms::model::ModelSet;
+use pipeline_transforms::session::{Engine, Options, TableProvider, Tables};
+
+/// The lake's tables as the query engine opens them.
+#[derive(Debug)]
+struct LakeTables {
+    lake: Arc<Lake>,
+    names: Vec<TableName>,
+}
+
+#[async_trait]
+impl Tables for LakeTables {
+    fn names(&self) -> Vec<TableName> {
+        self.names.clone()
+    }
+
+    async fn open(&self, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+        self.lake.provider(table).await
+    }
+}
+
+/// No table at all: enough to plan against contracts.
+#[derive(Debug)]
+struct NoTables;
+
+#[async_trait]
+impl Tables for NoTables {
+    fn names(&self) -> Vec<TableName> {
+        Vec::new()
+    }
+
+    async fn open(&self, _table: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(None)
+    }
+}
+
+/// The models of a project over its lake; perhaps only some of them.
+#[derive(Debug, Clone)]
+pub(crate) struct LakeModels {
+    inner: Arc<OverTables>,
+    nodes: Vec<ModelNode>,
+}
+
+impl LakeModels {
+    /// Reads the models and opens the engine.
+    pub(crate) fn load(config: &Config, lake: Arc<Lake>, key: Option<PrivacyKey>) -> Result<Self> {
+        let models = ModelSet::load(&folder(config), &config.parameters, key.as_ref())?;
+        let extracted = config.sources.values().flat_map(|source| source.tables.keys().cloned());
+        let names = extracted.chain(models.models().iter().map(|model| model.table().clone())).collect();
+        let engine = engine(config, key)?;
+        let (url, store) = lake.store();
+        engine.register_store(&url, store);
+        let inner = OverTables::new(models, engine, Arc::new(LakeTables { lake, names }));
+        Ok(Self { nodes: inner.nodes().to_vec(), inner: Arc::new(inner) })
+    }
+
+    /// Finds mistakes in models and contracts without any data. Returns how many models there are.
+    pub(crate) async fn check(config: &Config) -> Result<usize> {
+        // Keyed functions are planned, not run, so any key does.
+        let key = PrivacyKey::new(b"");
+        let models = ModelSet::load(&folder(config), &config.parameters, Some(&key))?;
+        let count = models.models().len();
+        let sources: Vec<Contract> = config.sources.values().flat_map(|source| source.tables.values().map(|table| table.contract.clone())).collect();
+        OverTables::new(models, engine(config, Some(key))?, Arc::new(NoTables)).check(&sources).await?;
+        Ok(count)
+    }
+
+    /// The same models, of which only `made` are made.
+    pub(crate) fn narrowed(&self, made: &BTreeSet<TableName>) -> Self {
+        let nodes = self.nodes.iter().filter(|node| made.contains(&node.contract.table)).cloned().collect();
+        Self { inner: Arc::clone(&self.inner), nodes }
+    }
+
+    /// Answers one statement.
+    pub(crate) async fn query(&self, sql: &str, as_of: Timestamp) -> Result<BatchStream> {
+        self.inner.session(as_of).query(sql).await
+    }
+}
+
+#[async_trait]
+impl Models for LakeModels {
+    fn nodes(&self) -> &[ModelNode] {
+        &self.nodes
+    }
+
+    async fn compute(&self, table: &TableName, as_of: Timestamp) -> Result<Computed> {
+        self.inner.compute(table, as_of).await
+    }
+
+    async fn export(&self, table: &TableName) -> Result<BatchStream> {
+        self.inner.export(table).await
+    }
+}
+
+fn folder(config: &Config) -> PathBuf {
+    PathBuf::from(config.place(&config.project.models))
+}
+
+fn engine(config: &Config, key: Option<PrivacyKey>) -> Result<Engine> {
+    let settings = config.project.settings;
+    Engine::new(Options {
+        memory_limit_bytes: usize::try_from(settings.memory_limit_bytes / 4).unwrap_or(usize::MAX),
+        spill_directory: Path::new(&config.place(&config.project.work)).join("models"),
+        target_partitions: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        parameters: config.parameters.clone(),
+        key,
+    })
+}
