@@ -230,9 +230,14 @@ impl<'a> Table<'a> {
         let is_key = |ident: &Ident| self.keys().any(|(key, _)| key == ident);
         let conditions = self.columns.iter().filter(|(ident, _)| !is_key(ident)).map(|(ident, data_type)| {
             let (a, b) = (self.target.column(ident), other.column(ident));
-            format!("({} OR ({a} IS NULL AND {b} IS NULL))", same(&a, &b, *data_type))
+            let equal = same(&a, &b, *data_type);
+            if self.is_nullable(ident) { format!("({equal} OR ({a} IS NULL AND {b} IS NULL))") } else { equal }
         });
         joined(std::iter::once(self.same_key(other)).chain(conditions), " AND ")
+    }
+
+    fn is_nullable(&self, ident: &Ident) -> bool {
+        self.columns.iter().zip(&self.load.contract.columns).any(|((name, _), column)| name == ident && column.nullable)
     }
 
     fn merge(&self, load: &Load, statements: &mut Vec<Statement>) -> Result<()> {
