@@ -48,6 +48,25 @@ struct Field {
     sealed: bool,
 }
 
+/// A column and the names that lead to its value.
+struct ReadFrom<'a> {
+    path: Vec<&'a [u8]>,
+    column: usize,
+}
+
+impl<'a> ReadFrom<'a> {
+    fn new(from: &'a str, column: usize) -> Self {
+        Self { path: from.split('.').map(str::as_bytes).collect(), column }
+    }
+}
+
+/// What is read from one field, while it is gathered.
+struct Gathered<'a> {
+    name: &'a [u8],
+    targets: Vec<usize>,
+    inner: Vec<ReadFrom<'a>>,
+}
+
 /// Where the walk is, in the source's names.
 struct Path<'a> {
     above: Option<&'a Self>,
@@ -164,7 +183,7 @@ impl Decoder {
                 }
                 extra = Some(index);
             } else {
-                reads.push((declared.from.split('.').map(str::as_bytes).collect(), index));
+                reads.push(ReadFrom::new(&declared.from, index));
             }
             columns.push(column);
         }
@@ -267,31 +286,30 @@ fn fill(columns: &mut [Column], rows: usize) -> Result<(), Box<Misfit>> {
 }
 
 impl Level {
-    fn of(reads: Vec<(Vec<&[u8]>, usize)>, columns: &[Column]) -> Self {
+    fn of(reads: Vec<ReadFrom<'_>>, columns: &[Column]) -> Self {
         // In order of first mention, which is the order documents are expected to have.
-        let mut fields: Vec<(&[u8], Vec<usize>, Vec<(Vec<&[u8]>, usize)>)> = Vec::new();
-        let all = reads.iter().map(|(_, index)| *index).collect();
-        for (path, index) in reads {
+        let mut fields: Vec<Gathered<'_>> = Vec::new();
+        let all = reads.iter().map(|read| read.column).collect();
+        for ReadFrom { path, column } in reads {
             let Some((head, deeper)) = path.split_first() else { continue };
-            let place = fields.iter().position(|(name, ..)| name == head).unwrap_or_else(|| {
-                fields.push((head, Vec::new(), Vec::new()));
+            let place = fields.iter().position(|field| field.name == *head).unwrap_or_else(|| {
+                fields.push(Gathered { name: head, targets: Vec::new(), inner: Vec::new() });
                 fields.len() - 1
             });
-            if let Some((_, targets, inner)) = fields.get_mut(place) {
+            if let Some(field) = fields.get_mut(place) {
                 if deeper.is_empty() {
-                    targets.push(index);
+                    field.targets.push(column);
                 } else {
-                    inner.push((deeper.to_vec(), index));
+                    field.inner.push(ReadFrom { path: deeper.to_vec(), column });
                 }
             }
         }
+        let is_personal = |column: &Column| matches!(column.data, Data::Secret { .. } | Data::Dropped { .. });
         let fields = fields
             .into_iter()
-            .map(|(name, targets, inner)| Field {
+            .map(|Gathered { name, targets, inner }| Field {
                 name: name.iter().copied().chain([0]).collect(),
-                sealed: targets.iter().any(|index| {
-                    columns.get(*index).is_some_and(|column| matches!(column.data, Data::Secret { .. } | Data::Dropped { .. }))
-                }),
+                sealed: targets.iter().any(|index| columns.get(*index).is_some_and(is_personal)),
                 targets,
                 inner: Self::of(inner, columns),
             })
@@ -412,7 +430,7 @@ impl Group {
             .iter()
             .map(|field| Column::declared(format!("{above}.{}", field.name), &field.data_type, field.nullable, field.only))
             .collect();
-        let reads = fields.iter().enumerate().map(|(index, field)| (field.from.split('.').map(str::as_bytes).collect(), index)).collect();
+        let reads = fields.iter().enumerate().map(|(index, field)| ReadFrom::new(&field.from, index)).collect();
         let level = Level::of(reads, &columns);
         Self { level, columns, names: fields.iter().map(|field| field.name.clone()).collect() }
     }

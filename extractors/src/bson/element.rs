@@ -235,8 +235,7 @@ impl<'a> Documents<'a> {
     ///
     /// # Errors
     /// What is wrong with the array, in words.
-    #[expect(clippy::should_implement_trait, reason = "an iterator could go on after an error")]
-    pub fn next(&mut self) -> Result<Option<&'a [u8]>, &'static str> {
+    pub fn next_document(&mut self) -> Result<Option<&'a [u8]>, &'static str> {
         let elements = self.elements.as_mut().map_err(|malformed| malformed.0)?;
         match elements.next() {
             Ok(None) => Ok(None),

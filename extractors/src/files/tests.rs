@@ -203,3 +203,42 @@ async fn malformed_documents_are_quarantined_with_their_bytes() {
     assert_eq!(rejected.len(), 2);
     assert!(rejected.iter().any(|row| row.raw == broken && row.column == "text" && row.reason == "a text is not valid UTF-8"));
 }
+
+#[tokio::test]
+async fn any_damage_is_an_error_or_a_rejected_row_and_never_a_panic() {
+    let seed = 0x0DD_B175_u64;
+    let mut state = seed;
+    let mut random = |limit: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % limit
+    };
+    let dump = bytes((0..200).map(document));
+    let (mut whole, mut refused) = (0, 0);
+    for round in 0..300 {
+        let zipped = round % 3 == 0;
+        let mut content = if zipped { gzip(&dump) } else { dump.clone() };
+        for _ in 0..=random(3) {
+            let place = random(content.len());
+            content[place] = u8::try_from(random(256)).unwrap();
+        }
+        if round % 5 == 0 {
+            content.truncate(random(content.len()));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(if zipped { "orders.bson.gz" } else { "orders.bson" }), content).unwrap();
+        let extractor = orders(folder.path());
+        let quarantine = Quarantine::new();
+        match extractor.plan(&everything(), None).await {
+            Err(error) => {
+                assert_eq!(error.code().name, "E-FILE-TRUNCATED", "seed {seed:x} round {round}: {error:?}");
+                refused += 1;
+            }
+            Ok(plan) => {
+                let read = numbers(&*extractor, &plan, &quarantine).await.unwrap();
+                assert_eq!(Some(read.len() as u64 + quarantine.rows()), plan.rows_estimated, "seed {seed:x} round {round}");
+                whole += 1;
+            }
+        }
+    }
+    assert!(whole > 20 && refused > 20, "both ways are tried: {whole} read, {refused} refused");
+}

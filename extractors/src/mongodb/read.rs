@@ -64,7 +64,7 @@ fn decode(reading: &Reading, replies: &mut mpsc::Receiver<Result<RawBatch>>, out
         let reply = reply?;
         let documents = reply.doc_slices().map_err(|error| Failure::of(&error).about(format!("{} could not be read", reading.place)))?;
         let mut documents = bson::Documents::of_array(documents.as_bytes());
-        while let Some(document) = documents.next().map_err(|what| broken(&reading.place, what))? {
+        while let Some(document) = documents.next_document().map_err(|what| broken(&reading.place, what))? {
             if let Err(misfit) = decoder.append(document) {
                 let position = bson::identity(document).unwrap_or_else(|| "a document without an _id".to_owned());
                 let rejected = Rejected { column: misfit.column, reason: misfit.reason, position, raw: document.to_vec(), format: bson::FORMAT };

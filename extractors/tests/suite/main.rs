@@ -6,6 +6,7 @@
 
 mod collections;
 mod conformance;
+mod defaults;
 mod dumps;
 mod examples;
 mod orders;
