@@ -5,7 +5,8 @@
 //! between (`src/backend/utils/adt/jsonb.c`, `jsonb_util.c`).
 
 use super::calendar::{self, Style};
-use super::numeric::{Numeric, write_plain};
+use super::float::{write_double, write_float};
+use super::numeric::Numeric;
 use super::text::{self, Array, Place, Row};
 use super::unfit::Unfit;
 use super::wire::{Wire, exactly, utf8};
@@ -37,21 +38,11 @@ fn write_nested(type_: &PostgresType, bytes: &[u8], depth: usize, into: &mut Vec
         }
         PostgresType::Float4 => {
             let number = f32::from_be_bytes(exactly(bytes)?);
-            if number.is_finite() {
-                let text = number.to_string();
-                into.extend_from_slice(without_negative_zero(&text).as_bytes());
-            } else {
-                write_maybe_quoted(false, into, |into| text::write_double(f64::from(number), into));
-            }
+            write_binary_number(number.is_finite(), into, |into| write_float(number, into))?;
         }
         PostgresType::Float8 => {
             let number = f64::from_be_bytes(exactly(bytes)?);
-            if number.is_finite() {
-                // numeric has no negative zero.
-                write_plain(if number == 0.0 { 0.0 } else { number }, into);
-            } else {
-                write_maybe_quoted(false, into, |into| text::write_double(number, into));
-            }
+            write_binary_number(number.is_finite(), into, |into| write_double(number, into))?;
         }
         PostgresType::TimestampTz | PostgresType::Timestamp => {
             into.push(b'"');
@@ -93,8 +84,15 @@ fn write_nested(type_: &PostgresType, bytes: &[u8], depth: usize, into: &mut Vec
     Ok(())
 }
 
-fn without_negative_zero(text: &str) -> &str {
-    if text == "-0" { "0" } else { text }
+/// A floating point number: its text, read as a `numeric`, which has no exponent and no negative zero.
+fn write_binary_number(is_finite: bool, into: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Unfit> {
+    if !is_finite {
+        write_maybe_quoted(false, into, write);
+        return Ok(());
+    }
+    let mut text = Vec::new();
+    write(&mut text);
+    write_canonical(utf8(&text)?, into)
 }
 
 fn write_maybe_quoted(is_plain: bool, into: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {

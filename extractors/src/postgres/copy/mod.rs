@@ -17,6 +17,7 @@
 
 mod calendar;
 mod compile;
+mod float;
 mod frame;
 mod json;
 mod network;

@@ -6,6 +6,7 @@
 use std::io::Write as _;
 
 use super::calendar::{self, Style};
+use super::float::{write_double, write_float};
 use super::network;
 use super::numeric::{Numeric, write_number};
 use super::unfit::Unfit;
@@ -150,68 +151,6 @@ pub(super) fn uuid(bytes: &[u8; 16]) -> [u8; 36] {
 }
 
 const HEX: [u8; 16] = *b"0123456789abcdef";
-
-/// float.c float8out: the shortest digits, with an exponent from 1e15 and below 1e-4.
-pub(super) fn write_double(number: f64, into: &mut Vec<u8>) {
-    write_shortest(number, number.is_finite(), &format_args!("{number:e}"), 15, into);
-}
-
-/// float.c float4out: with an exponent from 1e6 and below 1e-4.
-fn write_float(number: f32, into: &mut Vec<u8>) {
-    write_shortest(f64::from(number), number.is_finite(), &format_args!("{number:e}"), 6, into);
-}
-
-fn write_shortest(number: f64, is_finite: bool, scientific: &std::fmt::Arguments<'_>, exponent_max: i32, into: &mut Vec<u8>) {
-    if !is_finite {
-        let text: &[u8] = if number.is_nan() {
-            b"NaN"
-        } else if number > 0.0 {
-            b"Infinity"
-        } else {
-            b"-Infinity"
-        };
-        return into.extend_from_slice(text);
-    }
-    let mut buffer = [0_u8; 40];
-    let length = {
-        let mut rest: &mut [u8] = &mut buffer;
-        rest.write_fmt(*scientific).expect("the longest double has 24 characters");
-        40 - rest.len()
-    };
-    let text = buffer.get(..length).unwrap_or_default();
-    let place = text.iter().position(|byte| *byte == b'e').unwrap_or(length);
-    let (mantissa, exponent) = text.split_at_checked(place).unwrap_or((text, b""));
-    let exponent: i32 = exponent.get(1..).and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|digits| digits.parse().ok()).unwrap_or(0);
-    if (-4..exponent_max).contains(&exponent) {
-        let mantissa = match mantissa.split_first() {
-            Some((b'-', rest)) => {
-                into.push(b'-');
-                rest
-            }
-            _ => mantissa,
-        };
-        let digits = mantissa.iter().filter(|byte| **byte != b'.');
-        if exponent < 0 {
-            into.extend_from_slice(b"0.");
-            into.extend(std::iter::repeat_n(b'0', usize::try_from(-exponent - 1).unwrap_or(0)));
-            into.extend(digits);
-        } else {
-            let whole = usize::try_from(exponent + 1).unwrap_or(0);
-            let mut written = 0;
-            for digit in digits {
-                if written == whole {
-                    into.push(b'.');
-                }
-                into.push(*digit);
-                written += 1;
-            }
-            into.extend(std::iter::repeat_n(b'0', whole.saturating_sub(written)));
-        }
-    } else {
-        into.extend_from_slice(mantissa);
-        write!(into, "e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs()).expect("writing into memory cannot fail");
-    }
-}
 
 /// cash.c cash_out in the locale C.
 fn write_money(cents: i64, into: &mut Vec<u8>) {
