@@ -14,6 +14,7 @@ mod api;
 mod catalog;
 mod client;
 mod copy;
+mod dictionary;
 mod errors;
 mod options;
 mod part_reader;

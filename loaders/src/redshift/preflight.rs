@@ -3,7 +3,7 @@
 //! COPY matches columns by position and converts nothing, and a single text that is too long aborts the whole load after
 //! minutes. So the parts' footers are compared with what the landing writes for the contract (order, names, physical and logical
 //! types, digits, codec, row counts), and lengths of texts are measured: from the footer where the sum of a column's bytes is
-//! below the limit already, else by reading that column.
+//! below the limit already, else from the dictionary where all values stand in one, else by reading that column.
 
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::landing::{LANDING, Part, SNAPSHOT, Snapshot, store_error};
 use pipeline_core::load::{Load, Mode};
 
+use super::dictionary;
 use super::options::Limits;
 use super::part_reader::PartReader;
 use super::types::column_types;
@@ -152,7 +153,10 @@ async fn check_part(load: &Load, snapshot: &Snapshot, part: &Part, expected: Arc
         match bytes_in_all(&metadata, column) {
             // All values together are short enough, so each is.
             Some(bytes) if bytes <= u64::from(*limit) => {}
-            _ => unknown.push(column),
+            _ => match dictionary::longest(&mut reader, &metadata, column).await.map_err(|error| read_error(&part.key, &error))? {
+                Some(longest) => measured.push(Measured { column, longest }),
+                None => unknown.push(column),
+            },
         }
     }
     if !unknown.is_empty() {

@@ -33,11 +33,7 @@ async fn snapshot(schema: &Arc<Schema>, batches: &[RecordBatch]) -> Snapshot {
 
 async fn checked(schema: &Arc<Schema>, batches: &[RecordBatch]) -> Result<()> {
     let snapshot = snapshot(schema, batches).await;
-    check(&load(shops_unsorted(), Mode::Merge, 1, None), &snapshot, &Limits::default()).await
-}
-
-fn shops_unsorted() -> pipeline_core::contract::Contract {
-    shops()
+    check(&load(shops(), Mode::Merge, 1, None), &snapshot, &Limits::default()).await
 }
 
 #[tokio::test]
@@ -51,6 +47,39 @@ async fn texts_are_measured_in_bytes() {
     assert_eq!(error.causes(), ["column \"name\" holds 8 bytes, the longest value has 11"]);
     assert!(error.message().contains("shops") && error.remedy().contains("text(16)"), "{error:?} {}", error.remedy());
     assert!(!format!("{error:?}").contains("żółw"), "a value came through");
+}
+
+#[tokio::test]
+async fn repeated_texts_are_measured_by_their_dictionary() {
+    let schema = shops().schema();
+    // Far more bytes than the limit in all, but few different values: the data pages are never asked for.
+    let names: Vec<Option<&str>> = (0..5000).map(|n| [Some("centrum"), Some("port"), None][n % 3]).collect();
+    let with_dictionary = snapshot(&schema, &[batch(&schema, &names)]).await;
+    let part = &with_dictionary.manifest().parts[0];
+    let landing = with_dictionary.landing();
+    let mut reader = PartReader::new(landing.store(), landing.path(&part.key), part.bytes);
+    let footer = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await.unwrap();
+    assert_eq!(dictionary::longest(&mut reader, footer.metadata(), 1).await.unwrap(), Some(7));
+
+    let long: Vec<Option<&str>> = names.iter().copied().chain([Some("śródmieście")]).collect();
+    let error = checked(&schema, &[batch(&schema, &long)]).await.unwrap_err();
+    assert_eq!(error.causes(), ["column \"name\" holds 8 bytes, the longest value has 14"]);
+}
+
+#[tokio::test]
+async fn texts_that_overflow_their_dictionary_are_read() {
+    let schema = shops().schema();
+    let texts: Vec<String> = (0..200_000).map(|n| format!("{n:08}")).collect();
+    let mut names: Vec<Option<&str>> = texts.iter().map(|text| Some(text.as_str())).collect();
+    let good = snapshot(&schema, &[batch(&schema, &names)]).await;
+    let part = &good.manifest().parts[0];
+    let mut reader = PartReader::new(good.landing().store(), good.landing().path(&part.key), part.bytes);
+    let footer = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await.unwrap();
+    assert_eq!(dictionary::longest(&mut reader, footer.metadata(), 1).await.unwrap(), None);
+    checked(&schema, &[batch(&schema, &names)]).await.unwrap();
+    names.push(Some("123456789"));
+    let error = checked(&schema, &[batch(&schema, &names)]).await.unwrap_err();
+    assert_eq!(error.causes(), ["column \"name\" holds 8 bytes, the longest value has 9"]);
 }
 
 #[tokio::test]

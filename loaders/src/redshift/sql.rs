@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use pipeline_core::error::{BUG, Error, Result};
+use pipeline_core::name::NAME;
 
 /// Column names that Redshift keeps for itself; not even quotes free them (guide, "Names and identifiers").
 const SYSTEM_COLUMNS: &[&str] = &["oid", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
@@ -22,13 +23,13 @@ impl Ident {
     /// Quotes a name.
     ///
     /// # Errors
-    /// [`BUG`] for a name that the checks at the configuration's edge should have refused.
+    /// [`NAME`] if it is empty, too long, or has upper-case letters or control characters.
     pub(super) fn new(name: &str) -> Result<Self> {
         let fits = !name.is_empty()
             && name.len() <= IDENTIFIER_BYTES_MAX
             && !name.chars().any(|c| c.is_ascii_uppercase() || c.is_control());
         if !fits {
-            return Err(Error::new(&BUG, format!("identifier \"{name}\" cannot be used in the warehouse")));
+            return Err(Error::new(&NAME, format!("\"{name}\" cannot be a name in the warehouse")));
         }
         Ok(Self(format!("\"{}\"", name.replace('"', "\"\""))))
     }
