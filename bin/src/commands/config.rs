@@ -4,7 +4,7 @@ use pipeline_core::error::Result;
 use serde_json::json;
 
 use crate::arguments::{ConfigArguments, ConfigCommand, Global, OutputForm};
-use crate::output::{Printer, Style, count, table};
+use crate::output::{Printer, Style, plural, table};
 use crate::project::Project;
 
 pub(crate) async fn config(global: &Global, printer: Printer, arguments: ConfigArguments) -> Result<()> {
@@ -43,11 +43,11 @@ async fn check(global: &Global, printer: Printer) -> Result<()> {
         return printer.json(&json!({ "schema_version": 1, "status": "ok", "tables": checked.tables, "models": checked.models, "pipelines": checked.pipelines }));
     }
     printer.line(format!(
-        "{} {} pipelines, {} tables, {} models",
+        "{} {}, {}, {}",
         printer.styled(Style::Good, "ok"),
-        count(checked.pipelines as u64),
-        count(checked.tables as u64),
-        count(checked.models as u64)
+        plural(checked.pipelines, "pipeline"),
+        plural(checked.tables, "table"),
+        plural(checked.models, "model")
     ));
     Ok(())
 }

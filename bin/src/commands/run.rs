@@ -90,8 +90,7 @@ fn end_now() -> ! {
 
 fn print(printer: Printer, report: &RunReport) -> Result<()> {
     let next = match report.status {
-        RunStatus::Done => format!("pipeline status {}", report.run.chars().take(13).collect::<String>()),
-        RunStatus::Unchanged => "pipeline query \"SELECT count(*) AS n FROM orders\"".to_owned(),
+        RunStatus::Done | RunStatus::Unchanged => "pipeline query \"SELECT * FROM coverage_stores ORDER BY revenue DESC LIMIT 10\"".to_owned(),
         RunStatus::Failed | RunStatus::Interrupted => format!("pipeline run {}", report.pipeline),
     };
     if printer.form == OutputForm::Human {

@@ -10,7 +10,7 @@ use std::io::{IsTerminal, Write};
 use pipeline_core::error::{BUG, ERRORS_PAGE, Error, Result};
 use serde::Serialize;
 
-pub(crate) use cells::{count, duration, size, table};
+pub(crate) use cells::{count, duration, plural, size, table};
 pub(crate) use progress::progress;
 
 use crate::arguments::{ColorWhen, Global, OutputForm, ProgressForm};

@@ -10,6 +10,9 @@ use pipeline_core::run::{Event, Observer, StepStatus, Unobserved, WaitsFor};
 use super::{Printer, Style, count, duration, size};
 use crate::arguments::ProgressForm;
 
+/// Steps that took this long are worth a line of their own beside the bars.
+const SLOW_STEP_MS: u64 = 5_000;
+
 /// A watcher in the printer's form.
 pub(crate) fn progress(printer: Printer) -> Arc<dyn Observer> {
     match printer.progress {
@@ -70,7 +73,9 @@ impl Observer for Bars {
                     step.bar.finish_and_clear();
                     self.bars.remove(&step.bar);
                 }
-                if report.status != StepStatus::Unchanged {
+                // What went well and fast is in the summary; here it would only push the bars around.
+                let is_news = matches!(report.status, StepStatus::Failed | StepStatus::Skipped) || report.duration_ms >= SLOW_STEP_MS;
+                if report.status != StepStatus::Unchanged && is_news {
                     self.print(finished_line(&self.printer, report));
                 }
             }
@@ -106,6 +111,7 @@ impl Observer for LogLines {
     fn event(&self, event: &Event) {
         match event {
             Event::StepStarted { .. } | Event::Progress { .. } => {}
+            Event::StepFinished(report) if report.status == StepStatus::Unchanged => {}
             Event::StepFinished(report) => self.printer.note(finished_line(&self.printer, report)),
             Event::Retry { step, reason, pause_ms, .. } => self.printer.note(format!("  retry {step}: {reason}; again in {}", duration(*pause_ms))),
             Event::Warning { message } => self.printer.note(format!("  warning: {message}")),

@@ -8,12 +8,13 @@ impl Printer {
     /// The steps and the last lines of a run.
     pub(crate) fn run_summary(&self, report: &RunReport, next: &str) {
         if !self.quiet {
-            self.note("");
-            self.note(self.step_table(&report.steps));
-            for warning in &report.warnings {
-                self.note(format!("{} {warning}", self.styled_error(Style::Warn, "warning:")));
+            if let Some(table) = self.table_table(&report.steps) {
+                self.note(format!("\n{table}"));
             }
             self.note("");
+            for warning in &report.warnings {
+                self.note(format!("{} {warning}\n", self.styled_error(Style::Warn, "warning:")));
+            }
         }
         let sum = |kind: StepKind, of: fn(&StepReport) -> u64| -> u64 { report.steps.iter().filter(|step| step.kind == kind).map(of).sum() };
         let (read, rejected) = (sum(StepKind::Extract, |step| step.rows_in), sum(StepKind::Extract, |step| step.rows_rejected));
@@ -38,6 +39,66 @@ impl Printer {
         }
         self.line(format!("  {} {}", self.styled(Style::Dim, "run "), report.run));
         self.line(format!("  {} {}", self.styled(Style::Dim, "next"), self.styled(Style::Key, next)));
+    }
+
+    /// What happened to each table that moved or failed: a row a table, a column a destination. None if nothing did.
+    fn table_table(&self, steps: &[StepReport]) -> Option<String> {
+        let mut destinations: Vec<&str> = Vec::new();
+        let mut tables: Vec<Row<'_>> = Vec::new();
+        for step in steps.iter().filter(|step| step.status != StepStatus::Unchanged) {
+            let mut words = step.name.split(' ');
+            let (verb, second, third) = (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next());
+            let name = if verb == "load" { third.unwrap_or_default() } else { second };
+            let index = tables.iter().position(|row| row.name == name).unwrap_or_else(|| {
+                tables.push(Row::new(name));
+                tables.len() - 1
+            });
+            let row = &mut tables[index];
+            row.duration_ms += step.duration_ms;
+            if matches!(step.status, StepStatus::Failed | StepStatus::Skipped) {
+                row.trouble = Some(if step.status == StepStatus::Failed { format!("{verb} failed") } else { "not begun".to_owned() });
+            }
+            if step.kind == StepKind::Load {
+                if !destinations.contains(&second) {
+                    destinations.push(second);
+                }
+                row.loaded.push((second, step.rows_out));
+                row.bytes = row.bytes.max(step.bytes);
+            } else {
+                row.is_model = step.kind == StepKind::Model;
+                row.rows = step.rows_in;
+                row.rejected = step.rows_rejected;
+                row.waited_ms = (step.waited_source_ms, step.waited_destination_ms);
+                row.own_ms = step.duration_ms;
+            }
+        }
+        if tables.is_empty() {
+            return None;
+        }
+        tables.sort_by(|a, b| (a.is_model, a.name).cmp(&(b.is_model, b.name)));
+        destinations.sort_unstable();
+        let mut headings = vec!["table", "rows", "rejected"];
+        headings.extend(&destinations);
+        headings.extend(["bytes", "time", "rows/s", "waited for", ""]);
+        let right: Vec<usize> = (1..headings.len() - 2).collect();
+        let number = |number: u64| if number == 0 { String::new() } else { count(number) };
+        let rows = tables.iter().map(|row| {
+            let mut cells = vec![self.styled_error(Style::Key, row.name), count(row.rows), number(row.rejected)];
+            for destination in &destinations {
+                let loaded = row.loaded.iter().find(|(name, _)| name == destination);
+                cells.push(loaded.map_or(String::new(), |(_, rows)| count(*rows)));
+            }
+            let rate = if row.own_ms >= 50 && row.rows > 0 { count(row.rows * 1000 / row.own_ms) } else { String::new() };
+            let waited = match row.waited_ms {
+                (source, destination) if source.max(destination) < 200 => "",
+                (source, destination) if source >= destination => "source",
+                _ => "destination",
+            };
+            cells.extend([if row.bytes == 0 { String::new() } else { size(row.bytes) }, duration(row.duration_ms), rate, waited.to_owned()]);
+            cells.push(row.trouble.as_ref().map_or(String::new(), |trouble| self.styled_error(Style::Bad, trouble)));
+            cells
+        });
+        Some(table(&headings, &right, rows))
     }
 
     /// The steps of a run as a table.
@@ -72,5 +133,24 @@ impl Printer {
             vec![step.name.clone(), status, number(step.rows_in), number(step.rows_out), number(step.rows_rejected), bytes, duration(step.duration_ms), rate, waited, note]
         });
         table(&["step", "", "rows in", "rows out", "rejected", "bytes", "time", "speed", "waited for", ""], &[2, 3, 4, 5, 6, 7], rows)
+    }
+}
+
+struct Row<'a> {
+    name: &'a str,
+    is_model: bool,
+    rows: u64,
+    rejected: u64,
+    loaded: Vec<(&'a str, u64)>,
+    bytes: u64,
+    duration_ms: u64,
+    own_ms: u64,
+    waited_ms: (u64, u64),
+    trouble: Option<String>,
+}
+
+impl<'a> Row<'a> {
+    fn new(name: &'a str) -> Self {
+        Self { name, is_model: false, rows: 0, rejected: 0, loaded: Vec::new(), bytes: 0, duration_ms: 0, own_ms: 0, waited_ms: (0, 0), trouble: None }
     }
 }

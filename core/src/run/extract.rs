@@ -140,7 +140,7 @@ impl Engine {
         let rows = meter.rows.load(Ordering::Relaxed);
         check_rejected(&contract.table.to_string(), rows, &rejected, source.rejected_share_max)?;
         if !rejected.is_empty() {
-            let message = format!("{} of {} rows of \"{}\" did not fit and went to quarantine: {}", rejected.len(), rows + rejected.len() as u64, contract.table, causes(&rejected).join("; "));
+            let message = format!("{} of {} rows of \"{}\" did not fit and went to quarantine\n    {}", rejected.len(), rows + rejected.len() as u64, contract.table, causes(&rejected).join("\n    "));
             self.parts.observer.event(&Event::Warning { message: message.clone() });
             context.warnings.lock().expect("no holder of this lock panics").push(message);
         }
@@ -292,7 +292,7 @@ fn causes(rejected: &[Rejected]) -> Vec<String> {
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    counts.into_iter().take(CAUSES_SHOWN_MAX).map(|((column, reason), rows)| format!("column \"{column}\": {reason} ({rows} rows)")).collect()
+    counts.into_iter().take(CAUSES_SHOWN_MAX).map(|((column, reason), rows)| format!("column \"{column}\": {reason} ({rows} {})", if rows == 1 { "row" } else { "rows" })).collect()
 }
 
 pub(super) fn elapsed_ms(since: Instant) -> u64 {
