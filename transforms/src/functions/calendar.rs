@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Float64Array, Int64Array, StringArray, StringBuilder};
-use arrow::datatypes::{DataType, Date32Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Int64Type, TimestampMicrosecondType};
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use chrono_tz::Tz;
 use datafusion::common::Result;
@@ -42,6 +42,11 @@ pub const DESCRIPTIONS: &[Description] = &[
         signature: "next_birthday(birth_date date, today date, leap_day text) -> date",
         meaning: "The first birthday on or after today. Whoever was born on 29 February has it, in years without one, on 28 February \
                   (leap_day feb28) or 1 March (mar1).",
+    },
+    Description {
+        name: "plus_days",
+        signature: "plus_days(date date, days bigint) -> date",
+        meaning: "The date so many days later, or earlier if negative; NULL beyond the calendar's years.",
     },
     Description {
         name: "minutes_between",
@@ -85,6 +90,14 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         function("known_time_zone", vec![Utf8], Utf8, |columns| Ok(known_time_zones(columns[0].as_string()))),
         function("next_birthday", vec![Date32, Date32, Utf8], Date32, |columns| {
             next_birthdays(columns[0].as_primitive(), columns[1].as_primitive(), columns[2].as_string())
+        }),
+        function("plus_days", vec![Date32, Int64], Date32, |columns| {
+            let (dates, days) = (columns[0].as_primitive::<Date32Type>(), columns[1].as_primitive::<Int64Type>());
+            let later = dates.iter().zip(days.iter()).map(|pair| match pair {
+                (Some(date), Some(days)) => i64::from(date).checked_add(days).and_then(|date| i32::try_from(date).ok()),
+                _ => None,
+            });
+            Ok(Arc::new(later.collect::<Date32Array>()) as ArrayRef)
         }),
         function("minutes_between", vec![instant(), instant()], Float64, |columns| {
             let (from, to) = (columns[0].as_primitive::<TimestampMicrosecondType>(), columns[1].as_primitive::<TimestampMicrosecondType>());
@@ -272,6 +285,14 @@ mod tests {
         }
         check("next_birthday(NULL, '2025-01-01'::date, 'feb28')", "NULL").await;
         refuses("next_birthday('2000-02-29'::date, '2025-01-01'::date, 'never')", "feb28 or mar1").await;
+    }
+
+    #[tokio::test]
+    async fn days_are_counted_over_months_and_years() {
+        check("plus_days('2024-02-28'::date, 2)", "2024-03-01").await;
+        check("plus_days('2026-01-01'::date, -1)", "2025-12-31").await;
+        check("plus_days(NULL, 1)", "NULL").await;
+        check("plus_days('2024-02-28'::date, 9223372036854775807)", "NULL").await;
     }
 
     #[tokio::test]

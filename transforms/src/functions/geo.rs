@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, ListBuilder, StringArray, StringBuilder};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Field, Float64Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::ScalarUDF;
 use h3o::{CellIndex, LatLng, Resolution};

@@ -20,7 +20,6 @@ use pipeline_core::privacy::PrivacyKey;
 use sha2::{Digest, Sha256};
 
 pub use contract::{DataTest, Severity, TestKind};
-pub(crate) use statement::references;
 
 use crate::errors::{MODEL_FILE, MODEL_INPUT};
 use contract::ModelContract;

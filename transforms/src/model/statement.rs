@@ -87,14 +87,7 @@ fn parse(sql: &str) -> Result<Parsed, DataFusionError> {
     }
 }
 
-/// The tables that a query reads.
-///
-/// # Errors
-/// [`SQL`] if it cannot be parsed or names a table that the lake cannot have.
-pub(crate) fn references(sql: &str) -> Result<Vec<TableName>> {
-    read_tables(&parse(sql).map_err(|error| failure("query cannot be parsed", error))?)
-}
-
+/// The tables that a parsed query reads.
 fn read_tables(parsed: &Parsed) -> Result<Vec<TableName>> {
     let (references, _) = resolve_table_references(parsed, true).map_err(|error| failure("tables cannot be resolved", error))?;
     let mut tables = BTreeSet::new();
@@ -141,7 +134,7 @@ mod tests {
             ("SELECT parameter_int(name) FROM a", "quoted name"),
             ("DELETE FROM a", "not one SELECT"),
             ("SELECT 1; SELECT 2", "more than one"),
-            ("SELECT FROM WHERE", "Expected"),
+            ("SELECT a FROM b WHERE", "Expected"),
             ("SELECT * FROM a.b.c", "too many parts"),
         ] {
             let error = statement(sql).unwrap_err();

@@ -1,0 +1,210 @@
+//! Computing one model: run its statement, check the result, and tell what changed.
+//!
+//! ```text
+//! statement ── cast to the contract ──> Parquet in the spill folder ── checks ──> changes against the table as it stands
+//! ```
+//! The result is written once and read from there for checks and comparison, so memory does not grow with it. Nothing that a
+//! reader can see is written. A statement that does not fit in memory is tried again with joins that spill.
+
+mod changes;
+mod checks;
+mod digest;
+mod spilled;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::DataFusionError;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::logical_expr::{cast, ident};
+use pipeline_core::batch::BatchStream;
+use pipeline_core::contract::Contract;
+use pipeline_core::error::{Error, Result};
+use pipeline_core::model::Computed;
+
+use crate::errors::{MODEL_INPUT, MODEL_SCHEMA, failure};
+use crate::model::{Model, ModelSet, PREVIOUS};
+use crate::session::{JoinsBy, Session};
+use spilled::Spilled;
+
+impl Session {
+    /// Computes a model and compares it with `current`, the table as it stands (None: there is none yet, so all rows are new).
+    /// The changes are the rows that are new or differ in any column, and the keys that are gone, marked in the last column;
+    /// they come in the order of the contract's sort columns and key.
+    ///
+    /// # Errors
+    /// [`MODEL_INPUT`] if a table it reads is missing, [`MODEL_SCHEMA`] if the statement does not give what the contract says,
+    /// [`MODEL_TEST`](crate::errors::MODEL_TEST) and [`MODEL_TEXT`](crate::errors::MODEL_TEXT) if rows break it, and those of
+    /// [`Session::query`].
+    pub async fn compute(&self, model: &Model, current: Option<Arc<dyn TableProvider>>) -> Result<Computed> {
+        let session = self.private();
+        for input in &model.inputs {
+            if !session.has(input).await? {
+                return Err(Error::new(&MODEL_INPUT, format!("model \"{}\" reads table \"{input}\", which does not exist yet", model.table()))
+                    .hint(format!("Run the pipeline with \"{input}\" among its tables or models first.")));
+            }
+        }
+        if model.uses_previous {
+            let empty = || Arc::new(EmptyTable::new(model.contract.schema())) as Arc<dyn TableProvider>;
+            session.register_table(PREVIOUS, model.table().table(), current.clone().unwrap_or_else(empty));
+        }
+        let result = Box::pin(session.materialize(model)).await?;
+        let warnings = checks::check(&session, model, &result).await?;
+        let rows = result.rows();
+        let changes = changes::changes(&session, model, result, current).await?;
+        Ok(Computed { changes, rows, warnings })
+    }
+
+    /// A table's rows as its contract declares them, for a destination that takes the whole table.
+    ///
+    /// # Errors
+    /// Those of [`Session::query`].
+    pub async fn export(&self, contract: &Contract, table: Arc<dyn TableProvider>) -> Result<BatchStream> {
+        let what = "table could not be read whole";
+        let frame = self.context().read_table(table).and_then(|frame| typed(frame, &contract.schema(), Missing::IsNull));
+        let rows = crate::session::stream(what, frame.map_err(|error| failure(what, error))?).await?;
+        Ok(with_schema(rows, contract.schema()))
+    }
+
+    async fn materialize(&self, model: &Model) -> Result<Spilled> {
+        let what = || format!("model \"{}\" could not be computed", model.table());
+        let first = match self.plan(model).await {
+            Ok(frame) => Spilled::write(self, model, frame).await,
+            Err(error) => return Err(error),
+        };
+        match first {
+            Err(DataFusionError::ResourcesExhausted(_)) => {
+                tracing::info!(model = %model.table(), "not enough memory for hash joins, trying again with joins that spill");
+                let patient = self.joining_by(JoinsBy::Merge);
+                let frame = patient.plan(model).await?;
+                Spilled::write(&patient, model, frame).await.map_err(|error| failure(what(), error))
+            }
+            first => first.map_err(|error| failure(what(), error)),
+        }
+    }
+
+    /// The model's statement, planned, checked against the contract and cast to its exact types.
+    async fn plan(&self, model: &Model) -> Result<DataFrame> {
+        let what = || format!("model \"{}\" could not be planned", model.table());
+        let place = |error: Error| error.context(what()).caused_by(format!("file \"{}\"", model.file.display()));
+        let frame = self.select(&model.sql).await.map_err(|error| place(failure("its statement cannot be used", error)))?;
+        check_schema(model, frame.schema().inner())?;
+        typed(frame, &model.contract.schema(), Missing::IsError).map_err(|error| failure(what(), error))
+    }
+}
+
+/// Checks that each model's statement gives what its contract says, without any data: extracted tables are known by `sources`.
+///
+/// # Errors
+/// [`MODEL_INPUT`], [`MODEL_SCHEMA`] or [`SQL`](crate::errors::SQL) for the first model that cannot be made.
+pub async fn check_models(session: &Session, models: &ModelSet, sources: &[Contract]) -> Result<()> {
+    let session = session.private();
+    let contracts = sources.iter().chain(models.models().iter().map(|model| &model.contract));
+    for contract in contracts {
+        let empty = Arc::new(EmptyTable::new(contract.schema()));
+        session.register_table(contract.table.schema(), contract.table.table(), empty);
+    }
+    for model in models.models() {
+        for input in &model.inputs {
+            if !session.has(input).await? {
+                return Err(Error::new(&MODEL_INPUT, format!("model \"{}\" reads table \"{input}\", which nobody makes", model.table()))
+                    .caused_by(format!("file \"{}\"", model.file.display())));
+            }
+        }
+        if model.uses_previous {
+            session.register_table(PREVIOUS, model.table().table(), Arc::new(EmptyTable::new(model.contract.schema())));
+        }
+        Box::pin(session.plan(model)).await?;
+        checks::check_plans(&session, model).await?;
+    }
+    Ok(())
+}
+
+/// Compares what the statement gives with what the contract says. Text is text however it is held; nothing else converts itself.
+fn check_schema(model: &Model, given: &SchemaRef) -> Result<()> {
+    let file = model.file.display();
+    let mut differences: Vec<String> = Vec::new();
+    let declared = &model.contract.columns;
+    for position in 0..declared.len().max(given.fields().len()) {
+        match (declared.get(position), given.fields().get(position)) {
+            (Some(column), Some(field)) if column.name.as_str() != field.name() => differences.push(format!(
+                "column {}: the contract has \"{}\", the statement \"{}\"",
+                position + 1,
+                column.name,
+                field.name()
+            )),
+            (Some(column), Some(field)) if !same_type(&column.data_type.arrow(), field.data_type()) => differences.push(format!(
+                "column \"{}\": the contract says {} ({}), the statement gives {}",
+                column.name,
+                column.data_type,
+                column.data_type.arrow(),
+                field.data_type()
+            )),
+            (Some(column), None) => differences.push(format!("column \"{}\" is in the contract, but not in the statement", column.name)),
+            (None, Some(field)) => differences.push(format!("column \"{}\" is in the statement, but not in the contract", field.name())),
+            _ => {}
+        }
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let error = Error::new(&MODEL_SCHEMA, format!("model \"{}\" does not give what its contract declares", model.table()));
+    let error = error.caused_by(format!("file \"{file}\""));
+    Err(differences.into_iter().fold(error, Error::caused_by))
+}
+
+/// Whether two types hold the same values; names of list elements and NULL-ability do not matter.
+fn same_type(declared: &DataType, given: &DataType) -> bool {
+    let is_text = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_bytes = |data_type: &DataType| matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView);
+    match (declared, given) {
+        (DataType::List(declared), DataType::List(given)) => same_type(declared.data_type(), given.data_type()),
+        (DataType::Struct(declared), DataType::Struct(given)) => {
+            declared.len() == given.len()
+                && declared.iter().zip(given).all(|(declared, given)| {
+                    declared.name() == given.name() && same_type(declared.data_type(), given.data_type())
+                })
+        }
+        (declared, given) => {
+            declared == given || (is_text(declared) && is_text(given)) || (is_bytes(declared) && is_bytes(given))
+        }
+    }
+}
+
+/// What to do about a column that a table does not have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    IsNull,
+    IsError,
+}
+
+/// The columns of `schema`, in its order and with its exact types.
+fn typed(frame: DataFrame, schema: &SchemaRef, missing: Missing) -> Result<DataFrame, DataFusionError> {
+    let given = Arc::clone(frame.schema().inner());
+    let columns = schema.fields().iter().map(|field| {
+        let name = field.name();
+        match given.field_with_name(name) {
+            Ok(found) if found.data_type() == field.data_type() => ident(name),
+            Err(_) if missing == Missing::IsNull => {
+                let null = datafusion::common::ScalarValue::Null;
+                cast(datafusion::logical_expr::lit(null), field.data_type().clone()).alias(name)
+            }
+            _ => cast(ident(name), field.data_type().clone()).alias(name),
+        }
+    });
+    let columns: Vec<_> = columns.collect();
+    frame.select(columns)
+}
+
+/// Gives each batch of a stream exactly this schema, which differs in NULL-ability and metadata only.
+fn with_schema(rows: BatchStream, schema: SchemaRef) -> BatchStream {
+    use futures::StreamExt;
+    let wanted = Arc::clone(&schema);
+    let rows = rows.map(move |batch| {
+        let columns = batch?.columns().to_vec();
+        arrow::array::RecordBatch::try_new(Arc::clone(&wanted), columns).map_err(Error::from)
+    });
+    BatchStream::new(schema, rows)
+}

@@ -1,0 +1,76 @@
+//! The models over a lake, as the run loop wants them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pipeline_core::batch::BatchStream;
+use pipeline_core::contract::Contract;
+use pipeline_core::error::{BUG, Error, Result};
+use pipeline_core::model::{Computed, ModelNode, Models};
+use pipeline_core::name::TableName;
+use pipeline_core::window::Timestamp;
+
+use crate::compute::check_models;
+use crate::errors::MODEL_INPUT;
+use crate::model::{Model, ModelSet};
+use crate::session::{Engine, Session, Tables};
+
+/// A set of models, the engine that computes them, and the tables they read and compare themselves with.
+#[derive(Debug)]
+pub struct LakeModels {
+    models: ModelSet,
+    nodes: Vec<ModelNode>,
+    engine: Engine,
+    tables: Arc<dyn Tables>,
+}
+
+impl LakeModels {
+    /// Models over `tables`.
+    #[must_use]
+    pub fn new(models: ModelSet, engine: Engine, tables: Arc<dyn Tables>) -> Self {
+        Self { nodes: models.nodes(), models, engine, tables }
+    }
+
+    /// Checks every model against its contract without reading any data; `sources` are the extracted tables' contracts.
+    ///
+    /// # Errors
+    /// Those of [`check_models`].
+    pub async fn check(&self, sources: &[Contract]) -> Result<()> {
+        check_models(&self.engine.session(Timestamp::from_microseconds(0), None), &self.models, sources).await
+    }
+
+    /// The models.
+    #[must_use]
+    pub fn models(&self) -> &ModelSet {
+        &self.models
+    }
+
+    /// A session over the same tables, for queries.
+    #[must_use]
+    pub fn session(&self, as_of: Timestamp) -> Session {
+        self.engine.session(as_of, Some(Arc::clone(&self.tables)))
+    }
+
+    fn model(&self, table: &TableName) -> Result<&Model> {
+        self.models.get(table).ok_or_else(|| Error::new(&BUG, format!("there is no model \"{table}\"")))
+    }
+}
+
+#[async_trait]
+impl Models for LakeModels {
+    fn nodes(&self) -> &[ModelNode] {
+        &self.nodes
+    }
+
+    async fn compute(&self, table: &TableName, as_of: Timestamp) -> Result<Computed> {
+        let current = self.tables.open(table).await?;
+        self.session(as_of).compute(self.model(table)?, current).await
+    }
+
+    async fn export(&self, table: &TableName) -> Result<BatchStream> {
+        let contract = &self.model(table)?.contract;
+        let current = self.tables.open(table).await?;
+        let current = current.ok_or_else(|| Error::new(&MODEL_INPUT, format!("table \"{table}\" is not in the lake yet")))?;
+        self.session(Timestamp::from_microseconds(0)).export(contract, current).await
+    }
+}

@@ -1,0 +1,310 @@
+//! The query engine with this project's settings: bounded memory, spilling, decimals, the functions, and the lake's tables.
+//!
+//! An [`Engine`] is made once; its memory limit holds for all sessions together. A [`Session`] is made for each as-of instant.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+pub use datafusion::catalog::TableProvider;
+use datafusion::catalog::{CatalogProvider, SchemaProvider};
+use datafusion::common::DataFusionError;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt;
+use pipeline_core::batch::BatchStream;
+use pipeline_core::error::{Error, Result};
+use pipeline_core::name::TableName;
+use pipeline_core::privacy::PrivacyKey;
+use pipeline_core::window::Timestamp;
+
+use crate::errors::{STORAGE, failure};
+use crate::functions::{self, bound::Bindings};
+
+/// The catalog that all tables stand in; nobody needs to write it.
+const CATALOG: &str = "lake";
+
+/// What an [`Engine`] is made with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Memory for what statements hold at once, in bytes; beyond it they spill or fail. Batches on their way come on top.
+    pub memory_limit_bytes: usize,
+    /// Where they spill; made if it does not exist.
+    pub spill_directory: PathBuf,
+    /// How many parts of a statement run at once; usually the processors.
+    pub target_partitions: usize,
+    /// What `parameter…('name')` gives.
+    pub parameters: BTreeMap<String, String>,
+    /// The key of `keyed_hash`.
+    pub key: Option<PrivacyKey>,
+}
+
+/// The tables that statements can read, opened when a statement names them.
+///
+/// # Contract
+/// `open` gives the table as it stands now and may be called at once for several tables.
+#[async_trait]
+pub trait Tables: Debug + Send + Sync {
+    /// Every table there is.
+    fn names(&self) -> Vec<TableName>;
+
+    /// A table's rows; None if nothing was loaded into it yet.
+    async fn open(&self, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>>;
+}
+
+/// Memory, spill folder and settings, shared by sessions.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    options: Arc<Options>,
+    runtime: Arc<RuntimeEnv>,
+}
+
+impl Engine {
+    /// An engine of these options. Its spill folder is made now, so that a wrong path is known before any work.
+    ///
+    /// # Errors
+    /// [`STORAGE`] if the spill folder cannot be made.
+    pub fn new(options: Options) -> Result<Self> {
+        let what = || format!("folder \"{}\" cannot be used to spill", options.spill_directory.display());
+        std::fs::create_dir_all(&options.spill_directory).map_err(|error| Error::new(&STORAGE, what()).caused_by(error.kind()))?;
+        let mode = DiskManagerMode::Directories(vec![options.spill_directory.clone()]);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_limit_bytes)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
+            .build_arc()
+            .map_err(|error| failure(what(), error))?;
+        Ok(Self { options: Arc::new(options), runtime })
+    }
+
+    /// What the engine was made with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Makes a store known, so that statements can read tables whose files lie in it.
+    pub fn register_store(&self, url: &url::Url, store: Arc<dyn object_store::ObjectStore>) {
+        self.runtime.register_object_store(url, store);
+    }
+
+    /// A session whose `as_of()` is that instant, and which finds tables in `tables`.
+    #[must_use]
+    pub fn session(&self, as_of: Timestamp, tables: Option<Arc<dyn Tables>>) -> Session {
+        let bindings = Arc::new(Bindings { as_of, parameters: self.options.parameters.clone(), key: self.options.key.clone() });
+        let catalog = Arc::new(LakeCatalog::new(tables));
+        let context = self.context(&bindings, &catalog, JoinsBy::Hash);
+        Session { engine: self.clone(), context, catalog, bindings }
+    }
+
+    fn context(&self, bindings: &Arc<Bindings>, catalog: &Arc<LakeCatalog>, joins: JoinsBy) -> SessionContext {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(self.options.target_partitions.max(1))
+            .with_default_catalog_and_schema(CATALOG, TableName::MARTS)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(true)
+            .with_parquet_pruning(true);
+        let settings = config.options_mut();
+        settings.execution.time_zone = Some("UTC".to_owned());
+        settings.execution.parquet.pushdown_filters = true;
+        settings.execution.parquet.reorder_filters = true;
+        settings.execution.parquet.schema_force_view_types = false;
+        // A literal such as 0.00 beside money must not turn it into a float.
+        settings.sql_parser.parse_float_as_decimal = true;
+        settings.sql_parser.map_string_types_to_utf8view = false;
+        settings.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+        settings.optimizer.prefer_hash_join = joins == JoinsBy::Hash;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(&self.runtime))
+            .with_default_features()
+            .build();
+        let context = SessionContext::new_with_state(state);
+        context.register_catalog(CATALOG, Arc::clone(catalog) as Arc<dyn CatalogProvider>);
+        for function in functions::all(bindings) {
+            context.register_udf(function);
+        }
+        context
+    }
+}
+
+/// How equal keys find each other. Hash joins are faster, but hold one side in memory; sort-merge joins spill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JoinsBy {
+    Hash,
+    Merge,
+}
+
+/// Statements as of one instant.
+#[derive(Clone)]
+pub struct Session {
+    engine: Engine,
+    context: SessionContext,
+    catalog: Arc<LakeCatalog>,
+    bindings: Arc<Bindings>,
+}
+
+impl Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("as_of", &self.bindings.as_of).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Makes a table known, in the place of one of the same name if there is one.
+    pub fn register_table(&self, schema: &str, name: &str, table: Arc<dyn TableProvider>) {
+        self.catalog.get(schema).own.write().expect("no holder of this lock panics").insert(name.to_owned(), table);
+    }
+
+    /// Runs a query: one SELECT, or EXPLAIN, SHOW or DESCRIBE. `FROM orders` is the mart, `FROM shop.orders` an extracted table.
+    ///
+    /// # Errors
+    /// [`SQL`](crate::errors::SQL) if the statement cannot be planned or would change anything; while rows flow
+    /// [`VALUE`](crate::errors::VALUE), [`MEMORY`](crate::errors::MEMORY) or [`STORAGE`].
+    pub async fn query(&self, sql: &str) -> Result<BatchStream> {
+        const WHAT: &str = "query could not be answered";
+        let frame = self.select(sql).await.map_err(|error| failure(WHAT, error))?;
+        stream(WHAT, frame).await
+    }
+
+    /// The columns that a query gives, without running it.
+    ///
+    /// # Errors
+    /// [`SQL`](crate::errors::SQL) if the statement cannot be planned.
+    pub async fn schema_of(&self, sql: &str) -> Result<SchemaRef> {
+        let frame = self.select(sql).await.map_err(|error| failure("query could not be planned", error))?;
+        Ok(Arc::clone(frame.schema().inner()))
+    }
+
+    pub(crate) async fn select(&self, sql: &str) -> Result<DataFrame, DataFusionError> {
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        Box::pin(self.context.sql_with_options(sql, read_only)).await
+    }
+
+    /// The same tables and functions with joins that can spill.
+    pub(crate) fn joining_by(&self, joins: JoinsBy) -> Self {
+        let context = self.engine.context(&self.bindings, &self.catalog, joins);
+        Self { context, ..self.clone() }
+    }
+
+    /// The same session with a catalog of its own, so that what it registers is seen by nobody else.
+    pub(crate) fn private(&self) -> Self {
+        let catalog = Arc::new(self.catalog.copy());
+        let context = self.engine.context(&self.bindings, &catalog, JoinsBy::Hash);
+        Self { context, catalog, ..self.clone() }
+    }
+
+    pub(crate) fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whether a statement can read the table.
+    pub(crate) async fn has(&self, table: &TableName) -> Result<bool> {
+        let found = self.catalog.get(table.schema()).table(table.table()).await;
+        found.map(|table| table.is_some()).map_err(|error| failure(format!("table \"{table}\" cannot be opened"), error))
+    }
+}
+
+/// The rows of a plan, with our errors.
+pub(crate) async fn stream(what: &'static str, frame: DataFrame) -> Result<BatchStream> {
+    let rows = Box::pin(frame.execute_stream()).await.map_err(|error| failure(what, error))?;
+    let schema = rows.schema();
+    Ok(BatchStream::new(schema, rows.map(move |batch| batch.map_err(|error| failure(what, error)))))
+}
+
+/// The schemas of the lake and those that tables were registered in.
+#[derive(Debug)]
+struct LakeCatalog {
+    schemas: RwLock<BTreeMap<String, Arc<LakeSchema>>>,
+    tables: Option<Arc<dyn Tables>>,
+}
+
+impl LakeCatalog {
+    fn new(tables: Option<Arc<dyn Tables>>) -> Self {
+        let catalog = Self { schemas: RwLock::default(), tables };
+        let names = catalog.tables.as_ref().map(|tables| tables.names()).unwrap_or_default();
+        for schema in names.iter().map(TableName::schema).chain([TableName::MARTS]) {
+            catalog.get(schema);
+        }
+        catalog
+    }
+
+    /// A schema, made if there is none of the name.
+    fn get(&self, name: &str) -> Arc<LakeSchema> {
+        let mut schemas = self.schemas.write().expect("no holder of this lock panics");
+        let new = || Arc::new(LakeSchema { name: name.to_owned(), own: RwLock::default(), tables: self.tables.clone() });
+        Arc::clone(schemas.entry(name.to_owned()).or_insert_with(new))
+    }
+
+    fn copy(&self) -> Self {
+        let schemas = self.schemas.read().expect("no holder of this lock panics");
+        let schemas = schemas.iter().map(|(name, schema)| {
+            let own = schema.own.read().expect("no holder of this lock panics").clone();
+            (name.clone(), Arc::new(LakeSchema { name: name.clone(), own: RwLock::new(own), tables: self.tables.clone() }))
+        });
+        Self { schemas: RwLock::new(schemas.collect()), tables: self.tables.clone() }
+    }
+}
+
+impl CatalogProvider for LakeCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        self.schemas.read().expect("no holder of this lock panics").keys().cloned().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let schemas = self.schemas.read().expect("no holder of this lock panics");
+        schemas.get(name).map(|schema| Arc::clone(schema) as Arc<dyn SchemaProvider>)
+    }
+}
+
+/// The tables of one schema: those registered, then those of the lake.
+#[derive(Debug)]
+struct LakeSchema {
+    name: String,
+    own: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+    tables: Option<Arc<dyn Tables>>,
+}
+
+impl LakeSchema {
+    fn in_lake(&self) -> Vec<TableName> {
+        let names = self.tables.as_ref().map(|tables| tables.names()).unwrap_or_default();
+        names.into_iter().filter(|name| name.schema() == self.name).collect()
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for LakeSchema {
+    fn table_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.own.read().expect("no holder of this lock panics").keys().cloned().collect();
+        names.extend(self.in_lake().iter().map(|name| name.table().to_owned()));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let own = self.own.read().expect("no holder of this lock panics").get(name).cloned();
+        if own.is_some() {
+            return Ok(own);
+        }
+        match (&self.tables, TableName::new(&self.name, name)) {
+            (Some(tables), Ok(name)) => tables.open(&name).await.map_err(|error| DataFusionError::External(Box::new(error))),
+            _ => Ok(None),
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.table_names().iter().any(|known| known == name)
+    }
+}

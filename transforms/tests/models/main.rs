@@ -1,0 +1,64 @@
+//! The models of `sql/`, against the contracts of `pipelines.toml` and against their own tests, `NAME.slt`.
+//!
+//! `BLESS=1 cargo test -p pipeline-transforms --test models` writes what the queries gave into the files, for review.
+
+mod engine;
+mod runner;
+mod script;
+
+use std::path::{Path, PathBuf};
+
+use pipeline_core::config::Config;
+use pipeline_core::contract::Contract;
+use pipeline_transforms::model::ModelSet;
+
+/// The repository's root.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn config() -> Config {
+    let file = root().join("pipelines.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    Config::load(&file, &text, None, &[]).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// The contracts of all extracted tables.
+fn sources(config: &Config) -> Vec<Contract> {
+    config.sources.values().flat_map(|source| source.tables.values()).map(|table| table.contract.clone()).collect()
+}
+
+fn models(config: &Config) -> ModelSet {
+    ModelSet::load(&root().join("sql"), &config.parameters, None).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+#[tokio::test]
+async fn every_model_gives_what_its_contract_declares() {
+    let config = config();
+    let session = engine::engine(&config.parameters).session("2025-11-04T06:00:00Z".parse().unwrap(), None);
+    let checked = pipeline_transforms::compute::check_models(&session, &models(&config), &sources(&config)).await;
+    checked.unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+#[tokio::test]
+async fn every_model_passes_its_script() {
+    let config = config();
+    let (models, sources) = (models(&config), sources(&config));
+    #[expect(clippy::disallowed_methods, reason = "asked for by whoever runs the test, not by the program")]
+    let bless = std::env::var("BLESS").is_ok();
+    let mut failures = Vec::new();
+    for model in models.models() {
+        let file = model.file.with_extension("slt");
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let script = script::parse(&text).unwrap_or_else(|problem| panic!("{}: {problem}", file.display()));
+        assert!(script.tests(model.table()), "{} does not compute its model", file.display());
+        let mut runner = runner::Runner::new(&models, &sources, &config.parameters);
+        let (blessed, found) = runner.run(&script, &text).await;
+        if bless {
+            std::fs::write(&file, blessed).unwrap();
+        } else {
+            failures.extend(found.into_iter().map(|failure| format!("{}:{failure}", file.display())));
+        }
+    }
+    assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
+}
