@@ -1,0 +1,5 @@
+//! The PostgreSQL behind the double.
+
+pub(crate) mod catalog;
+pub(crate) mod errors;
+pub(crate) mod server;
