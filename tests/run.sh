@@ -60,7 +60,7 @@ tests() {
 }
 
 if [ -n "$quick" ]; then
-    run 'unit tests' tests cargo test --workspace --locked --lib --bins
+    run 'unit tests' tests cargo test --workspace --locked --no-fail-fast --lib --bins
     exit 0
 fi
 
@@ -68,7 +68,7 @@ run 'services' bash tests/services.sh
 run 'format' cargo fmt --all --check
 run 'lints' cargo clippy --workspace --all-targets --locked -- --deny warnings
 run 'build' cargo build --workspace --bins --tests --locked
-run 'unit tests' tests cargo test --workspace --locked --lib --bins
+run 'unit tests' tests cargo test --workspace --locked --no-fail-fast --lib --bins
 run 'documentation examples' tests cargo test --workspace --locked --doc
-run 'end-to-end tests' tests cargo test --workspace --locked --test '*'
+run 'end-to-end tests' tests cargo test --workspace --locked --no-fail-fast --test '*'
 run 'documentation' env RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked --quiet

@@ -3,4 +3,5 @@
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test that fails says where")]
 
 mod architecture;
+mod program;
 mod services;

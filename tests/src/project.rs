@@ -133,6 +133,12 @@ impl Project {
         self
     }
 
+    /// Takes away what [`Self::disk`] gave.
+    pub fn own_disk(&mut self) -> &mut Self {
+        self.through.clear();
+        self
+    }
+
     /// Runs the program to its end.
     ///
     /// # Panics
