@@ -11,7 +11,7 @@ pub mod postgres;
 mod produce;
 
 /// Every kind of source.
-pub static KINDS: &[&kind::Kind] = &[&files::KIND, &mongodb::KIND];
+pub static KINDS: &[&kind::Kind] = &[&files::KIND, &mongodb::KIND, &postgres::KIND];
 
 /// Every error code of this crate.
 #[must_use]

@@ -1,16 +1,41 @@
 //! PostgreSQL: tables read as `COPY … (FORMAT binary)`, decoded straight off the wire into Arrow.
 //!
-//! [`copy`] decodes the format, from a server or from files.
+//! # What a reading sees
+//! All tables of a source are read in one exported snapshot, by several connections at once: they fit together, whatever is written
+//! meanwhile. A table is cut by the places of its rows (`ctid`), or, when only a part of it is wanted and an index knows
+//! which, by the cursor. [`copy`] decodes the format, from a server or from files.
+//!
+//! # What it needs
+//! A role with `SELECT` on the tables. With `pg_read_all_stats` besides, checkpoints stay behind every transaction that is still open; without
+//! it only behind the role's own, and the lookback has to cover the longest transaction that writes. A connection pooler between must
+//! keep sessions together.
 
+mod catalog;
+mod connection;
 pub mod copy;
 mod error;
+mod kind;
 mod nearest;
+mod options;
+mod plan;
+mod read;
+mod slices;
+mod snapshot;
+mod statement;
+mod table;
 mod types;
 
-pub use error::{COLUMN, COPY, TYPE};
+pub use error::{AUTH, COLUMN, COPY, CURSOR, DATABASE, GRANT, LOST, STATEMENT, TABLE, TIMEOUT, TLS, TYPE, UNREACHABLE, URL};
+pub use kind::KIND;
+pub use options::{PostgresConfig, PostgresOptions, TableOptions};
+pub use table::PostgresSource;
 pub use types::{CompositeField, PostgresType};
 
 use pipeline_core::error::Code;
 
+/// How this kind of source is configured.
+pub const EXAMPLE: &str = include_str!("example.toml");
+
 /// The codes of this module.
-pub const CODES: &[&Code] = &[&COPY, &TYPE, &COLUMN];
+pub const CODES: &[&Code] =
+    &[&AUTH, &COLUMN, &COPY, &CURSOR, &DATABASE, &GRANT, &LOST, &STATEMENT, &TABLE, &TIMEOUT, &TLS, &TYPE, &UNREACHABLE, &URL];

@@ -1,0 +1,138 @@
+//! Connections to one database: a bounded number of them, set up alike, and used again.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pipeline_core::error::{BUG, Error, Result};
+use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::{During, TIMEOUT, UNREACHABLE, URL, failed};
+use super::options::PostgresOptions;
+
+/// How much longer than the server's own limit to wait for its answer.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Connections of one source.
+pub(super) struct Connections {
+    options: PgConnectOptions,
+    timeout: Duration,
+    statement_timeout: Duration,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<PgConnection>>,
+}
+
+impl fmt::Debug for Connections {
+    // The driver's own text form holds the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("database", &self.options.get_database()).finish_non_exhaustive()
+    }
+}
+
+/// A connection that is lent. Dropping it closes it; [`Lent::give_back`] keeps it for the next one.
+#[derive(Debug)]
+pub(super) struct Lent {
+    pub(super) connection: PgConnection,
+    owner: Arc<Connections>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lent {
+    /// Gives the connection back. It must not be in a transaction.
+    pub(super) fn give_back(self) {
+        self.owner.idle.lock().expect("no holder of this lock panics").push(self.connection);
+    }
+}
+
+impl Connections {
+    pub(super) fn new(options: &PostgresOptions) -> Result<Arc<Self>> {
+        // The driver's error would quote the string.
+        let parsed = PgConnectOptions::from_str(&options.url).map_err(|_| Error::new(&URL, "the PostgreSQL connection string cannot be read"))?;
+        Ok(Arc::new(Self {
+            options: parsed.application_name(&options.application_name).disable_statement_logging(),
+            timeout: options.timeout,
+            statement_timeout: options.statement_timeout,
+            permits: Arc::new(Semaphore::new(options.connections_max.clamp(1, Semaphore::MAX_PERMITS))),
+            idle: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// The longest that a statement may be waited for.
+    pub(super) fn patience(&self) -> Duration {
+        self.statement_timeout + GRACE
+    }
+
+    /// The user that connections are made for.
+    pub(super) fn user(&self) -> &str {
+        self.options.get_username()
+    }
+
+    /// A connection, as soon as there is one to have.
+    pub(super) async fn lend(self: &Arc<Self>) -> Result<Lent> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| Error::new(&BUG, "connections are no longer lent"))?;
+        let idle = self.idle.lock().expect("no holder of this lock panics").pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.open().await?,
+        };
+        Ok(Lent { connection, owner: Arc::clone(self), _permit: permit })
+    }
+
+    /// A new connection, not counted.
+    pub(super) async fn open(&self) -> Result<PgConnection> {
+        const WHAT: &str = "the PostgreSQL server could not be connected to";
+        let connecting = async {
+            let mut connection = self.options.connect().await.map_err(|error| failed(WHAT, &error, During::Connecting))?;
+            let settings = settings(self.statement_timeout);
+            sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await.map_err(|error| failed(WHAT, &error, During::Connecting))?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(self.timeout, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(Error::new(&UNREACHABLE, WHAT).caused_by(format!("it did not answer within {} seconds", self.timeout.as_secs()))),
+        }
+    }
+
+    /// Closes the connections that nobody uses.
+    pub(super) async fn close_idle(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock().expect("no holder of this lock panics"));
+        for connection in idle {
+            close(connection).await;
+        }
+    }
+
+    /// Executes a query and gives its rows as text.
+    pub(super) async fn rows(&self, connection: &mut PgConnection, sql: &str, what: &str) -> Result<Vec<Vec<Option<String>>>> {
+        // Simple queries answer in text, whatever the type.
+        let answer = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection);
+        let rows = match tokio::time::timeout(self.patience(), answer).await {
+            Ok(rows) => rows.map_err(|error| failed(what, &error, During::Executing))?,
+            Err(_) => return Err(Error::new(&TIMEOUT, what)),
+        };
+        rows.iter().map(|row: &PgRow| (0..row.len()).map(|place| text(row, place, what)).collect()).collect()
+    }
+}
+
+fn text(row: &PgRow, place: usize, what: &str) -> Result<Option<String>> {
+    row.try_get_unchecked(place).map_err(|error| failed(what, &error, During::Executing))
+}
+
+/// Says goodbye, so that the server's log has no complaint. Whether it hears makes no difference.
+pub(super) async fn close(connection: PgConnection) {
+    if let Err(error) = connection.close().await {
+        tracing::debug!(error = %failed("a connection could not be closed", &error, During::Executing), "connection closed late");
+    }
+}
+
+/// What every session is set to, so that texts are written as the decoder writes them, and the server ends what takes too long.
+fn settings(statement_timeout: Duration) -> String {
+    format!(
+        "SET statement_timeout = {}; SET idle_in_transaction_session_timeout = 0; SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; \
+         SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; SET standard_conforming_strings = on",
+        // The setting has 31 bits of milliseconds.
+        statement_timeout.as_millis().clamp(1, i32::MAX.unsigned_abs().into())
+    )
+}

@@ -1,0 +1,380 @@
+//! What is to be read from a table, decided within the snapshot that it will be read in.
+//!
+//! # What the checkpoint promises
+//! Everything that the snapshot shows up to the checkpoint has been read, and the checkpoint is not beyond the beginning of any transaction
+//! that the snapshot does not show: a row that such a transaction writes with the time of its beginning still comes. What
+//! writes older times than its transaction's beginning is the lookback's business. Numbers as cursors have no such bound: a sequence's
+//! number that is committed late is lost, unless the table has a lookback by time.
+//!
+//! A checkpoint's fingerprint is a digest of the places and versions (`ctid`, `xmin`) of the rows within the lookback: if it is the same next
+//! time, and nothing is newer, nothing is read.
+
+use std::sync::Arc;
+
+use pipeline_core::contract::{EXTRA_COLUMN, Privacy};
+use pipeline_core::error::{BUG, Error, Result};
+use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Request, Slice};
+use pipeline_core::window::{Timestamp, Window};
+use sqlx::PgConnection;
+
+use super::catalog::{Catalog, Column, Relation};
+use super::connection::Connections;
+use super::copy::{Decoder, SourceColumn, split_path};
+use super::error::{COLUMN, CURSOR, During, GRANT, LOST, failed};
+use super::nearest::nearest;
+use super::read::Range;
+use super::slices::{self, Cut};
+use super::snapshot::{Snapshot, begin};
+use super::statement::{Selection, identifier, position, selection, shown, wherever};
+use super::table::{Planned, PostgresTable};
+use super::types::PostgresType;
+
+const DAY_US: i64 = 86_400_000_000;
+
+/// Plans the reading of a table.
+pub(super) async fn plan(table: &PostgresTable, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
+    let connections = &table.source.connections;
+    let what = format!("table \"{}\" could not be planned", table.relation);
+    let mut lent = connections.lend().await?;
+    let snapshot = {
+        let snapshot = table.source.snapshots.current(connections, table.number).await?;
+        match begin(&mut lent.connection, &snapshot.name, &what).await {
+            Ok(()) => snapshot,
+            // The server lost the snapshot with the connection that held it, or this connection broke while it was idle: both begin anew.
+            Err(error) if error.code() == &LOST => {
+                table.source.snapshots.forget(&snapshot).await;
+                drop(lent);
+                lent = connections.lend().await?;
+                let snapshot = table.source.snapshots.current(connections, table.number).await?;
+                begin(&mut lent.connection, &snapshot.name, &what).await?;
+                snapshot
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    let mut planner = Planner { table, connections, connection: &mut lent.connection, snapshot: &snapshot, what: &what };
+    let (plan, columns) = planner.plan(request, after).await?;
+    sqlx::raw_sql("COMMIT").execute(&mut lent.connection).await.map_err(|error| failed(&*what, &error, During::Executing))?;
+    lent.give_back();
+    *table.planned.lock().expect("no holder of this lock panics") = Some(Planned { snapshot, columns });
+    Ok(plan)
+}
+
+struct Planner<'a> {
+    table: &'a PostgresTable,
+    connections: &'a Connections,
+    connection: &'a mut PgConnection,
+    snapshot: &'a Arc<Snapshot>,
+    /// What an error says could not be done.
+    what: &'a str,
+}
+
+/// The column that the table is read by.
+struct ByCursor {
+    /// Its name in SQL.
+    name: String,
+    type_: PostgresType,
+    has_index: bool,
+}
+
+/// The rows to be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// Those behind a position, and those at it if `inclusive`; up to one if there is one.
+    Behind { lower: Cursor, inclusive: bool, upper: Option<Cursor> },
+    /// Those up to a position, and those without any.
+    UpTo(Cursor),
+    Within(Window),
+}
+
+/// What a plan decides before it cuts.
+struct Decided {
+    wanted: Wanted,
+    checkpoint: Option<Checkpoint>,
+    summary: String,
+    /// Whether there is anything to read.
+    is_empty: bool,
+}
+
+impl Planner<'_> {
+    async fn plan(&mut self, request: &Request, after: Option<&Checkpoint>) -> Result<(ExtractPlan, Vec<SourceColumn>)> {
+        let table = self.table;
+        let relation = self.catalog().find().await?;
+        self.check_columns(&relation)?;
+        let Selection { list, columns } = selection(&table.contract, &relation.columns);
+        // Compiled once here, so that a contract that cannot be read fails before anything is read.
+        Decoder::new(&table.contract, &columns, table.key.clone())?;
+        self.check_grants(&relation, &columns)?;
+        let cursor = self.cursor(&relation).await?;
+        let mut decided = match (&cursor, request.window) {
+            (None, _) => Decided {
+                wanted: Wanted::All,
+                checkpoint: Some(Checkpoint { upper: Cursor::Whole, fingerprint: None }),
+                summary: if request.window.is_some() { "the whole table, since it has no cursor to cut a window on" } else { "the whole table" }.to_owned(),
+                is_empty: false,
+            },
+            (Some(cursor), Some(window)) => {
+                if !is_time(&cursor.type_) {
+                    return Err(Error::new(&CURSOR, format!("table \"{}\" has a cursor that is a number, so it has no windows of time", table.contract.table)));
+                }
+                Decided { wanted: Wanted::Within(window), checkpoint: None, summary: format!("rows of the window {window}"), is_empty: false }
+            }
+            (Some(cursor), None) => self.changes(&relation, cursor, request, after).await?,
+        };
+        if request.window.is_some() {
+            decided.checkpoint = None;
+        }
+        if let Some(cursor) = cursor.as_ref().filter(|cursor| !cursor.has_index && decided.wanted != Wanted::All) {
+            decided.summary.push_str(&format!("; no index begins with {}, so all of it is scanned", cursor.name));
+        }
+        let conditions = conditions(cursor.as_ref(), &decided.wanted);
+        let statement = slices::whole(&relation, &list, &conditions, "").query;
+        let rows_estimated = match (decided.is_empty, &decided.wanted) {
+            (true, _) => Some(0),
+            (false, Wanted::All) => relation.rows(),
+            (false, _) => self.estimate(&statement).await?,
+        };
+        let cuts = if decided.is_empty { Vec::new() } else { self.cut(&relation, &list, cursor.as_ref(), &decided.wanted, request.slices_wanted, rows_estimated) };
+        let slices = cuts
+            .into_iter()
+            .enumerate()
+            .map(|(index, cut)| {
+                let range = Range { snapshot: self.snapshot.name.clone(), query: cut.query };
+                Ok(Slice {
+                    index: u32::try_from(index).unwrap_or(u32::MAX),
+                    summary: cut.summary,
+                    range: serde_json::to_value(range).map_err(|_| Error::new(&BUG, "a slice's range could not be written"))?,
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let plan = ExtractPlan { slices, checkpoint: decided.checkpoint, rows_estimated, summary: decided.summary, statement };
+        Ok((plan, columns))
+    }
+
+    fn catalog(&mut self) -> Catalog<'_> {
+        Catalog { connections: self.connections, connection: self.connection, relation: &self.table.relation }
+    }
+
+    async fn text(&mut self, sql: &str) -> Result<Option<String>> {
+        let rows = self.connections.rows(self.connection, sql, self.what).await?;
+        Ok(rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
+    }
+
+    /// That every declared column exists. The names to suggest are all of the table's, also those that are not selected.
+    fn check_columns(&self, relation: &Relation) -> Result<()> {
+        let names = || relation.columns.iter().map(|column| column.name.as_str());
+        for declared in &self.table.contract.columns {
+            if declared.name.as_str() == EXTRA_COLUMN || declared.privacy == Privacy::Drop || split_path(&declared.from, &mut names()).is_some() {
+                continue;
+            }
+            let error = Error::new(&COLUMN, format!("column \"{}\" does not exist in table \"{}\"", declared.from, self.table.relation));
+            return Err(match nearest(&declared.from, names()) {
+                Some(name) => error.hint(format!("Did you mean \"{name}\"? Write `{} = \"{} from {name}\"`.", declared.name, declared.data_type)),
+                None => error,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_grants(&self, relation: &Relation, columns: &[SourceColumn]) -> Result<()> {
+        let closed = |column: &&Column| !column.is_readable && columns.iter().any(|selected| selected.name == column.name);
+        let Some(column) = relation.columns.iter().find(closed) else { return Ok(()) };
+        let error = Error::new(&GRANT, format!("user \"{}\" may not read column \"{}\" of table \"{}\"", self.connections.user(), column.name, self.table.relation));
+        Err(error.hint(format!("Let the table's owner execute: GRANT SELECT ON {} TO {};", relation.name, identifier(self.connections.user()))))
+    }
+
+    async fn cursor(&mut self, relation: &Relation) -> Result<Option<ByCursor>> {
+        let contract = &self.table.contract;
+        let Some(declared) = contract.cursor.as_ref().and_then(|cursor| contract.column(cursor)) else { return Ok(None) };
+        let wrong = |what: String| Error::new(&CURSOR, format!("cursor \"{}\" of table \"{}\" {what}", declared.name, contract.table));
+        let Some(column) = relation.columns.iter().find(|column| column.name == declared.from) else {
+            return Err(wrong("is a part of a column, which cannot be read by".to_owned()));
+        };
+        if !is_time(&column.type_) && !is_number(&column.type_) {
+            return Err(wrong(format!("is read from a column of type {}, which does not grow", column.type_)));
+        }
+        let has_index = self.catalog().has_index(relation, column).await?;
+        Ok(Some(ByCursor { name: identifier(&column.name), type_: column.type_.clone(), has_index }))
+    }
+
+    /// What changed since a checkpoint, or everything.
+    async fn changes(&mut self, relation: &Relation, cursor: &ByCursor, request: &Request, after: Option<&Checkpoint>) -> Result<Decided> {
+        let has_key = !self.table.contract.key.is_empty();
+        let highest = self.highest(relation, cursor).await?;
+        let before = after.filter(|after| after.upper != Cursor::Whole).map(|after| &after.upper);
+        // Without rows there is no position; the next reading is of the whole again.
+        let Some(highest) = highest else {
+            return Ok(match (after, before) {
+                (Some(after), Some(_)) => Decided { wanted: Wanted::All, checkpoint: Some(after.clone()), summary: "the table is empty".to_owned(), is_empty: true },
+                _ => {
+                    let checkpoint = Some(Checkpoint { upper: Cursor::Whole, fingerprint: None });
+                    Decided { wanted: Wanted::All, checkpoint, summary: "the whole table".to_owned(), is_empty: false }
+                }
+            });
+        };
+        let bound = self.bound(cursor, &highest, has_key);
+        // The same place again at the most: a checkpoint never goes back.
+        let upper = before.filter(|before| same_kind(before, &bound) && **before > bound).unwrap_or(&bound).clone();
+        if !has_key {
+            // Without a key a row that is read twice is there twice: exactly what lies between the checkpoints, then.
+            let checkpoint = Some(Checkpoint { upper: upper.clone(), fingerprint: None });
+            return Ok(match before {
+                None => Decided { wanted: Wanted::UpTo(upper), checkpoint, summary: "the whole table".to_owned(), is_empty: false },
+                Some(before) => Decided {
+                    is_empty: upper <= *before,
+                    wanted: Wanted::Behind { lower: before.clone(), inclusive: false, upper: Some(upper) },
+                    checkpoint,
+                    summary: format!("rows added since {}", shown(before)),
+                },
+            });
+        }
+        let fingerprint = self.fingerprint(relation, cursor, &upper, request.lookback_us).await?;
+        let checkpoint = Some(Checkpoint { upper, fingerprint });
+        let (Some(before), Some(after)) = (before, after) else {
+            return Ok(Decided { wanted: Wanted::All, checkpoint, summary: "the whole table".to_owned(), is_empty: false });
+        };
+        if after.fingerprint.is_some() && after.fingerprint == self.fingerprint(relation, cursor, before, request.lookback_us).await? {
+            let summary = format!("no rows changed since {}", shown(before));
+            return Ok(Decided { wanted: Wanted::All, checkpoint: Some(after.clone()), summary, is_empty: true });
+        }
+        let lower = looked_back(before, request.lookback_us);
+        let summary = format!("rows changed since {}", shown(&lower));
+        let inclusive = cursor.type_ == PostgresType::Date;
+        Ok(Decided { wanted: Wanted::Behind { lower, inclusive, upper: Some(highest) }, checkpoint, summary, is_empty: false })
+    }
+
+    /// The greatest position that the snapshot shows, apart from infinities and what 64 bits of microseconds do not hold.
+    async fn highest(&mut self, relation: &Relation, cursor: &ByCursor) -> Result<Option<Cursor>> {
+        let (name, place) = (&cursor.name, &relation.name);
+        let text = match &cursor.type_ {
+            PostgresType::Int2 | PostgresType::Int4 | PostgresType::Int8 => self.text(&format!("SELECT max({name}) FROM {place}")).await?,
+            PostgresType::Numeric => self.text(&format!("SELECT floor(max({name}))::bigint FROM {place} WHERE {name} < 9223372036854775807")).await?,
+            type_ => {
+                let limit = if *type_ == PostgresType::TimestampTz { "timestamptz '294000-01-01 00:00:00+00'" } else { "'294000-01-01'" };
+                self.text(&format!("SELECT (extract(epoch FROM max({name})) * 1000000)::bigint FROM {place} WHERE {name} < {limit}")).await?
+            }
+        };
+        let Some(number) = text.and_then(|text| text.parse::<i64>().ok()) else { return Ok(None) };
+        Ok(Some(if is_time(&cursor.type_) { Cursor::Time(Timestamp::from_microseconds(number)) } else { Cursor::Number(number) }))
+    }
+
+    /// How far the next reading can rely on this one.
+    fn bound(&self, cursor: &ByCursor, highest: &Cursor, has_key: bool) -> Cursor {
+        let Cursor::Time(time) = highest else { return highest.clone() };
+        let oldest = self.snapshot.oldest_us.saturating_sub(1);
+        let limit = if cursor.type_ == PostgresType::Date && !has_key {
+            // A day can get more rows until it is over.
+            oldest.div_euclid(DAY_US).saturating_sub(1).saturating_mul(DAY_US)
+        } else {
+            oldest
+        };
+        Cursor::Time((*time).min(Timestamp::from_microseconds(limit)))
+    }
+
+    /// A digest of the rows behind a position less the lookback. None where rows have no places.
+    async fn fingerprint(&mut self, relation: &Relation, cursor: &ByCursor, upper: &Cursor, lookback_us: i64) -> Result<Option<String>> {
+        if !relation.has_places() {
+            return Ok(None);
+        }
+        let wanted = Wanted::Behind { lower: looked_back(upper, lookback_us), inclusive: cursor.type_ == PostgresType::Date, upper: None };
+        let digest = self
+            .text(&format!(
+                "SELECT count(*)::text || ':' || coalesce(sum(hashtextextended(tableoid::text || ctid::text || xmin::text, 0)), 0)::text FROM {}{}",
+                relation.name,
+                wherever(&conditions(Some(cursor), &wanted))
+            ))
+            .await?;
+        Ok(digest.map(|digest| format!("{lookback_us}:{digest}")))
+    }
+
+    /// How many rows the server expects a query to give.
+    async fn estimate(&mut self, query: &str) -> Result<Option<u64>> {
+        let text = self.text(&format!("EXPLAIN (FORMAT JSON) {query}")).await?;
+        let plan: Option<serde_json::Value> = text.and_then(|text| serde_json::from_str(&text).ok());
+        Ok(plan.and_then(|plan| plan.pointer("/0/Plan/Plan Rows")?.as_u64()))
+    }
+
+    fn cut(&self, relation: &Relation, list: &str, cursor: Option<&ByCursor>, wanted: &Wanted, slices_wanted: usize, rows: Option<u64>) -> Vec<Cut> {
+        /// Fewer rows than these are read sooner by one worker than they are cut.
+        const ROWS_PER_SLICE_MIN: u64 = 100_000;
+        let by_index = cursor.filter(|cursor| cursor.has_index);
+        let ends = match (wanted, by_index) {
+            (Wanted::All | Wanted::UpTo(_), _) | (_, None) => None,
+            (Wanted::Behind { lower, upper: Some(upper), .. }, Some(cursor)) => Some((lower.clone(), upper.clone(), cursor)),
+            (Wanted::Behind { upper: None, .. }, Some(_)) => None,
+            (Wanted::Within(window), Some(cursor)) => Some((Cursor::Time(window.from), Cursor::Time(window.to), cursor)),
+        };
+        let Some((lower, upper, cursor)) = ends else {
+            let conditions = conditions(cursor, wanted);
+            return if relation.has_places() {
+                slices::by_place(relation, list, &conditions, slices_wanted)
+            } else {
+                vec![slices::whole(relation, list, &conditions, &format!("{}, all rows", relation.name))]
+            };
+        };
+        let parts = usize::try_from(rows.unwrap_or(u64::MAX) / ROWS_PER_SLICE_MIN).unwrap_or(usize::MAX).clamp(1, slices_wanted.max(1));
+        let mut inner = slices::by_cursor(&lower, &upper, parts);
+        // Dates are cut between days: instants within one become that day.
+        inner.dedup_by_key(|end| position(end, &cursor.type_));
+        let first = position(&lower, &cursor.type_);
+        inner.retain(|end| position(end, &cursor.type_) != first);
+        let base = conditions(Some(cursor), wanted);
+        let count = inner.len() + 1;
+        (0..count)
+            .map(|index| {
+                let mut conditions = base.clone();
+                if let Some(from) = index.checked_sub(1).and_then(|index| inner.get(index)) {
+                    conditions.push(format!("{} >= {}", cursor.name, position(from, &cursor.type_)));
+                }
+                if let Some(to) = inner.get(index) {
+                    conditions.push(format!("{} < {}", cursor.name, position(to, &cursor.type_)));
+                }
+                let (from, to) = (index.checked_sub(1).and_then(|index| inner.get(index)).unwrap_or(&lower), inner.get(index).unwrap_or(&upper));
+                slices::whole(relation, list, &conditions, &format!("{}, {} {} to {}", relation.name, cursor.name, shown(from), shown(to)))
+            })
+            .collect()
+    }
+}
+
+fn is_time(type_: &PostgresType) -> bool {
+    matches!(type_, PostgresType::TimestampTz | PostgresType::Timestamp | PostgresType::Date)
+}
+
+fn is_number(type_: &PostgresType) -> bool {
+    matches!(type_, PostgresType::Int2 | PostgresType::Int4 | PostgresType::Int8 | PostgresType::Numeric)
+}
+
+fn same_kind(a: &Cursor, b: &Cursor) -> bool {
+    std::mem::discriminant(a) == std::mem::discriminant(b)
+}
+
+fn looked_back(position: &Cursor, lookback_us: i64) -> Cursor {
+    match position {
+        Cursor::Time(time) => Cursor::Time(time.plus(lookback_us.saturating_neg())),
+        other => other.clone(),
+    }
+}
+
+/// The conditions for the rows that are wanted.
+fn conditions(cursor: Option<&ByCursor>, wanted: &Wanted) -> Vec<String> {
+    let Some(ByCursor { name, type_, .. }) = cursor else { return Vec::new() };
+    match wanted {
+        Wanted::All => Vec::new(),
+        Wanted::Behind { lower, inclusive, upper } => {
+            let mut conditions = vec![format!("{name} {} {}", if *inclusive { ">=" } else { ">" }, position(lower, type_))];
+            conditions.extend(upper.as_ref().map(|upper| format!("{name} <= {}", position(upper, type_))));
+            conditions
+        }
+        Wanted::UpTo(upper) => vec![format!("({name} <= {} OR {name} IS NULL)", position(upper, type_))],
+        Wanted::Within(window) => {
+            // A date is its first instant: the window holds the days that begin in it.
+            let end = |time: Timestamp| {
+                let past = DAY_US - 1;
+                let time = if *type_ == PostgresType::Date { time.plus(past) } else { time };
+                position(&Cursor::Time(time), type_)
+            };
+            vec![format!("{name} >= {}", end(window.from)), format!("{name} < {}", end(window.to))]
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Reading a slice: a task copies from the server and decodes, while the consumer writes what is decoded already.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::StreamExt;
+use pipeline_core::batch::BatchStream;
+use pipeline_core::contract::Contract;
+use pipeline_core::error::{BUG, Error, Result};
+use pipeline_core::extract::Slice;
+use pipeline_core::privacy::PrivacyKey;
+use pipeline_core::quarantine::Quarantine;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::Instrument;
+
+use super::connection::Connections;
+use super::copy::{Decoder, SourceColumn};
+use super::error::{During, TIMEOUT, failed};
+use super::snapshot::{Snapshot, begin};
+
+/// Batches that wait between the task and its consumer: one being made while one is being taken.
+const BATCHES_WAITING_MAX: usize = 1;
+
+/// What a slice reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Range {
+    /// The exported snapshot it was planned in.
+    pub(super) snapshot: String,
+    /// The query whose rows it copies.
+    pub(super) query: String,
+}
+
+/// What reading a slice needs.
+pub(super) struct Reading {
+    pub(super) connections: Arc<Connections>,
+    /// Held, so that the server keeps it.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) columns: Vec<SourceColumn>,
+    pub(super) relation: String,
+    pub(super) contract: Contract,
+    pub(super) key: Option<PrivacyKey>,
+    pub(super) quarantine: Quarantine,
+}
+
+struct Waiting {
+    receiver: mpsc::Receiver<Result<RecordBatch>>,
+    task: Option<AbortOnDrop>,
+}
+
+/// A task that ends with this value: dropping the stream closes the connection, which ends the statement.
+struct AbortOnDrop(JoinHandle<Result<()>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Starts reading a slice.
+pub(super) fn read(reading: Reading, slice: &Slice) -> Result<BatchStream> {
+    let range: Range = serde_json::from_value(slice.range.clone()).map_err(|_| Error::new(&BUG, "a slice of a table holds a range that no plan made"))?;
+    let decoder =
+        Decoder::new(&reading.contract, &reading.columns, reading.key.clone())?.rejecting_to(&reading.quarantine, &slice.summary);
+    let schema = reading.contract.schema();
+    let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+    let span = tracing::info_span!("statement", otel.name = "COPY", db.system = "postgresql", db.statement = %range.query, rows = tracing::field::Empty);
+    let task = tokio::spawn(copy(reading, range, decoder, sender).instrument(span));
+    let waiting = Waiting { receiver, task: Some(AbortOnDrop(task)) };
+    let batches = futures::stream::unfold(waiting, |mut waiting| async move {
+        if let Some(batch) = waiting.receiver.recv().await {
+            return Some((batch, waiting));
+        }
+        // The task has let go of its end: how did it go?
+        let mut task = waiting.task.take()?;
+        match (&mut task.0).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some((Err(error), waiting)),
+            Err(_) => Some((Err(Error::new(&BUG, "the task that reads a slice stopped without a word")), waiting)),
+        }
+    });
+    Ok(BatchStream::new(schema, batches))
+}
+
+async fn copy(reading: Reading, range: Range, mut decoder: Decoder, sender: mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
+    let what = format!("table \"{}\" could not be read", reading.relation);
+    let mut lent = reading.connections.lend().await?;
+    let copying = async {
+        begin(&mut lent.connection, &range.snapshot, &what).await?;
+        let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", range.query);
+        let mut chunks = lent.connection.copy_out_raw(&statement).await.map_err(|error| failed(&*what, &error, During::Executing))?;
+        while let Some(chunk) = chunks.next().await {
+            decoder.push(&chunk.map_err(|error| failed(&*what, &error, During::Executing))?)?;
+            while let Some(batch) = decoder.take_batch() {
+                if sender.send(Ok(batch)).await.is_err() {
+                    // Nobody wants more.
+                    return Ok(false);
+                }
+            }
+        }
+        drop(chunks);
+        decoder.finish()?;
+        if let Some(batch) = decoder.take_batch()
+            && sender.send(Ok(batch)).await.is_err()
+        {
+            return Ok(false);
+        }
+        sqlx::raw_sql("COMMIT").execute(&mut lent.connection).await.map_err(|error| failed(&*what, &error, During::Executing))?;
+        Ok(true)
+    };
+    // The server ends a statement that takes too long; this ends one whose server has gone silent.
+    let is_whole = tokio::time::timeout(reading.connections.patience(), copying).await.unwrap_or_else(|_| Err(Error::new(&TIMEOUT, &*what)))?;
+    tracing::Span::current().record("rows", decoder.tuples());
+    if is_whole {
+        lent.give_back();
+    }
+    // Only now may the server let go of what was read.
+    drop(reading.snapshot);
+    Ok(())
+}

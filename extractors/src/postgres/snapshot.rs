@@ -1,0 +1,124 @@
+//! One exported snapshot for all tables of a run, so that they fit together.
+//!
+//! A connection of its own opens a transaction, exports its snapshot, and then only waits: what fails elsewhere cannot end it. Every reading
+//! imports the snapshot by its name. It is let go when every table of the source has been read; a table that is planned again after it
+//! was read begins a new round with a new snapshot.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pipeline_core::error::{BUG, Error, Result};
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::sync::Mutex;
+
+use super::connection::{Connections, close};
+use super::error::{During, failed};
+use super::statement::literal;
+
+/// A snapshot that is held open while this value lives.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// Its name at the server.
+    pub(super) name: String,
+    /// The oldest instant that a transaction which the snapshot does not show may have begun at, in microseconds since 1970: no later than
+    /// the snapshot itself.
+    pub(super) oldest_us: i64,
+    holder: PgConnection,
+}
+
+/// The snapshot of the tables that are being read.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    /// How many tables belong to the source.
+    tables: AtomicUsize,
+    round: Mutex<Round>,
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    /// Tables that have been read.
+    finished: HashSet<usize>,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+impl Snapshots {
+    /// Adds a table and gives it a number.
+    pub(super) fn join(&self) -> usize {
+        self.tables.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The round's snapshot for a table that is about to be planned.
+    pub(super) async fn current(&self, connections: &Connections, table: usize) -> Result<Arc<Snapshot>> {
+        let mut round = self.round.lock().await;
+        if round.finished.contains(&table) {
+            round.finished.clear();
+            round.snapshot = None;
+        }
+        if let Some(snapshot) = &round.snapshot {
+            return Ok(Arc::clone(snapshot));
+        }
+        let snapshot = Arc::new(Snapshot::take(connections).await?);
+        round.snapshot = Some(Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    /// Forgets a snapshot that turned out to be gone.
+    pub(super) async fn forget(&self, gone: &Arc<Snapshot>) {
+        let mut round = self.round.lock().await;
+        if round.snapshot.as_ref().is_some_and(|current| Arc::ptr_eq(current, gone)) {
+            tracing::warn!("the exported snapshot is gone; tables that are read from now on are read in a new one");
+            round.snapshot = None;
+        }
+    }
+
+    /// Says that a table has been read. After the last one the snapshot is let go; gives true then.
+    pub(super) async fn finish(&self, table: usize) -> bool {
+        let mut round = self.round.lock().await;
+        round.finished.insert(table);
+        if round.finished.len() < self.tables.load(Ordering::Relaxed) {
+            return false;
+        }
+        round.finished.clear();
+        if let Some(snapshot) = round.snapshot.take().and_then(Arc::into_inner) {
+            close(snapshot.holder).await;
+        }
+        true
+    }
+}
+
+impl Snapshot {
+    async fn take(connections: &Connections) -> Result<Self> {
+        const WHAT: &str = "a snapshot of the PostgreSQL database could not be taken";
+        let mut holder = connections.open().await?;
+        // Before the snapshot: a transaction that it does not show either is in this list or began later than this moment.
+        let oldest = connections
+            .rows(
+                &mut holder,
+                "SELECT (extract(epoch FROM least(min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts), clock_timestamp())) * 1000000)::bigint \
+                 FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()",
+                WHAT,
+            )
+            .await?;
+        // The snapshot may wait long for its last reader, longer than any statement takes.
+        sqlx::raw_sql("SET statement_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .execute(&mut holder)
+            .await
+            .map_err(|error| failed(WHAT, &error, During::Executing))?;
+        let exported = connections.rows(&mut holder, "SELECT pg_export_snapshot()", WHAT).await?;
+        let first = |rows: Vec<Vec<Option<String>>>| rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
+        let (Some(name), Some(oldest_us)) = (first(exported), first(oldest).and_then(|text| text.parse().ok())) else {
+            return Err(Error::new(&BUG, WHAT));
+        };
+        Ok(Self { name, oldest_us, holder })
+    }
+}
+
+/// Begins a transaction that sees a snapshot.
+///
+/// # Errors
+/// [`super::LOST`] if the snapshot is gone.
+pub(super) async fn begin(connection: &mut PgConnection, snapshot: &str, what: &str) -> Result<()> {
+    let statement = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}", literal(snapshot));
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop).map_err(|error| failed(what, &error, During::Executing))
+}
