@@ -67,6 +67,7 @@ const PLAIN_BEGINNINGS: &[&str] = &[
     "current transaction is aborted",
     "found multiple matches",
     "spectrum scan error",
+    "invalid value for parameter",
 ];
 
 /// Longest text that is shown.
