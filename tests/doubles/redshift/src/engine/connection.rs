@@ -69,7 +69,7 @@ impl From<sqlx::Error> for Failure {
 impl Connection {
     /// Connects to a database.
     pub(crate) async fn open(options: &PgConnectOptions, database: &str) -> Result<Self, SqlError> {
-        let options = options.clone().database(database).options(SESSION_SETTINGS.map(|(name, value)| (name, value.replace(' ', "\\ "))));
+        let options = options.clone().database(database).options(SESSION_SETTINGS);
         let mut postgres = options.connect().await.map_err(|error| match translate(&error) {
             known if known.code == "3D000" => SqlError::new("3D000", format!("database \"{database}\" does not exist")),
             other => other,

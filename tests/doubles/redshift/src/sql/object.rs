@@ -134,7 +134,10 @@ pub(crate) fn drop(cursor: &mut Cursor<'_>) -> Result<Plan, SqlError> {
         return Ok(define(views.collect::<Vec<_>>().join("; ")));
     }
     let listed = names.iter().map(super::name::RelationName::sql).collect::<Vec<_>>().join(", ");
-    Ok(define(format!("DROP {kind} {}{listed}{behaviour}", if exists { "IF EXISTS " } else { "" })))
+    let sql = format!("DROP {kind} {}{listed}{behaviour}", if exists { "IF EXISTS " } else { "" });
+    // Late-binding views go with their schema.
+    let after = if kind == "SCHEMA" { vec!["DELETE FROM _redshift.late_views WHERE to_regnamespace(quote_ident(schema_name)) IS NULL".to_owned()] } else { Vec::new() };
+    Ok(Plan::Define(Definition { after, ..Definition::new(sql) }))
 }
 
 /// ANALYZE, after that word. `ANALYZE COMPRESSION` is a report the double cannot give.

@@ -103,7 +103,7 @@ BEGIN
     RETURN value;
 END $$;
 CREATE OR REPLACE FUNCTION _redshift.median_of(numbers numeric[]) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$
-    SELECT avg(value) FROM (SELECT value, row_number() OVER (ORDER BY value) AS place, count(*) OVER () AS total FROM unnest(numbers) AS value WHERE value IS NOT NULL) AS ranked
+    SELECT trim_scale(avg(value)) FROM (SELECT value, row_number() OVER (ORDER BY value) AS place, count(*) OVER () AS total FROM unnest(numbers) AS value WHERE value IS NOT NULL) AS ranked
     WHERE place IN ((total + 1) / 2, (total + 2) / 2)
 $$;
 DO $$ BEGIN
