@@ -1,23 +1,23 @@
-WITH resolutions AS (
-    SELECT unnest(parameter_ints('resolutions', '7,8,9')) AS resolution
-),
-
-located_orders AS (
+WITH located_orders AS (
     SELECT
         *,
         coalesce(currency, 'XXX') AS currency_or_none,
         h3_cell(latitude, longitude, array_max(parameter_ints('resolutions', '7,8,9'))) AS finest_cell
     FROM orders
-    WHERE fulfilment = 'delivery' AND latitude IS NOT NULL AND longitude IS NOT NULL
+    WHERE fulfilment = 'delivery' AND latitude IS NOT NULL AND longitude IS NOT NULL AND business_date IS NOT NULL
+),
+
+orders_by_resolution AS (
+    SELECT *, unnest(parameter_ints('resolutions', '7,8,9')) AS resolution
+    FROM located_orders
+    WHERE finest_cell IS NOT NULL
 ),
 
 -- Coarser cells are the finest one's parents, not computed from the point: H3's cells do not nest exactly, and so the counts
 -- of a cell are the sums of its children's.
 orders_by_cell AS (
-    SELECT o.*, r.resolution, h3_parent(o.finest_cell, r.resolution) AS cell
-    FROM located_orders AS o
-    CROSS JOIN resolutions AS r
-    WHERE o.finest_cell IS NOT NULL AND o.business_date IS NOT NULL
+    SELECT *, h3_parent(finest_cell, resolution) AS cell
+    FROM orders_by_resolution
 ),
 
 cells AS (
@@ -31,13 +31,12 @@ cells AS (
         count(*) FILTER (WHERE is_cancelled) AS cancelled,
         count(*) FILTER (WHERE is_late) AS late_orders,
         sum(revenue) AS revenue,
-        count(DISTINCT customer_id) AS customers,
+        array_agg(customer_id) FILTER (WHERE customer_id IS NOT NULL) AS customer_of_each_order,
         count(*) FILTER (WHERE is_new_customer) AS new_customers,
         -- Means are taken in decimals: their sums do not depend on the order of the rows, as those of doubles do.
         avg(CAST(delivery_minutes AS DECIMAL(28, 9))) AS delivery_minutes_mean,
         array_agg(delivery_minutes) FILTER (WHERE delivery_minutes IS NOT NULL) AS delivery_minutes,
         avg(CAST(store_distance_m AS DECIMAL(28, 9))) AS store_distance_mean_m,
-        count(DISTINCT store_id) AS stores,
         array_agg(store_id) FILTER (WHERE store_id IS NOT NULL) AS store_of_each_order
     FROM orders_by_cell
     GROUP BY business_date, resolution, cell, currency_or_none
@@ -53,13 +52,13 @@ SELECT
     cancelled,
     late_orders,
     CAST(revenue AS DECIMAL(18, 2)) AS revenue,
-    customers,
+    coalesce(list_count_distinct(customer_of_each_order), 0) AS customers,
     new_customers,
     CAST(delivery_minutes_mean AS DOUBLE) AS delivery_minutes_mean,
     list_percentile(delivery_minutes, 0.5) AS delivery_minutes_p50,
     list_percentile(delivery_minutes, 0.9) AS delivery_minutes_p90,
     CAST(store_distance_mean_m AS DOUBLE) AS store_distance_mean_m,
-    stores,
+    coalesce(list_count_distinct(store_of_each_order), 0) AS stores,
     list_mode(store_of_each_order) AS top_store_id,
     h3_center_lat(cell) AS cell_latitude,
     h3_center_lng(cell) AS cell_longitude,

@@ -42,6 +42,11 @@ pub const DESCRIPTIONS: &[Description] = &[
         meaning: "The most frequent number, of equally frequent ones the smallest; NULL if there are no numbers.",
     },
     Description {
+        name: "list_count_distinct",
+        signature: "list_count_distinct(list list<text or integer>) -> bigint",
+        meaning: "How many different values the list has; 0 if it is empty.",
+    },
+    Description {
         name: "list_to_json",
         signature: "list_to_json(list list<text>) -> text",
         meaning: "The texts as a JSON array.",
@@ -49,8 +54,14 @@ pub const DESCRIPTIONS: &[Description] = &[
 ];
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
-    let arities: [(Kind, &[usize]); 5] =
-        [(Kind::Sum, &[1, 2]), (Kind::Find, &[4]), (Kind::Percentile, &[2]), (Kind::Mode, &[1]), (Kind::ToJson, &[1])];
+    let arities: [(Kind, &[usize]); 6] = [
+        (Kind::Sum, &[1, 2]),
+        (Kind::Find, &[4]),
+        (Kind::Percentile, &[2]),
+        (Kind::Mode, &[1]),
+        (Kind::CountDistinct, &[1]),
+        (Kind::ToJson, &[1]),
+    ];
     let function = |(kind, arities): (Kind, &[usize])| {
         let arities = arities.iter().map(|arity| TypeSignature::Any(*arity)).collect();
         ScalarUDF::from(ListFunction { kind, signature: Signature::one_of(arities, Volatility::Immutable) })
@@ -64,6 +75,7 @@ enum Kind {
     Find,
     Percentile,
     Mode,
+    CountDistinct,
     ToJson,
 }
 
@@ -74,6 +86,7 @@ impl Kind {
             Self::Find => "list_find",
             Self::Percentile => "list_percentile",
             Self::Mode => "list_mode",
+            Self::CountDistinct => "list_count_distinct",
             Self::ToJson => "list_to_json",
         }
     }
@@ -123,6 +136,8 @@ impl ScalarUDFImpl for ListFunction {
             Kind::Percentile => DataType::Float64,
             Kind::Mode if element.is_integer() => element,
             Kind::Mode => return Err(self.kind.wrong("a list of other than whole numbers").into()),
+            Kind::CountDistinct if element.is_integer() || element == DataType::Utf8 || element == DataType::Null => DataType::Int64,
+            Kind::CountDistinct => return Err(self.kind.wrong("a list of other than texts or whole numbers").into()),
             Kind::ToJson => DataType::Utf8,
         };
         Ok(Arc::new(Field::new(self.name(), data_type, true)))
@@ -152,6 +167,7 @@ impl ScalarUDFImpl for ListFunction {
                 percentiles(list, shares.as_primitive())?
             }
             Kind::Mode => modes(list, &result_type)?,
+            Kind::CountDistinct => counts_distinct(list)?,
             Kind::ToJson => json(list)?,
         };
         if constant { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)) } else { Ok(ColumnarValue::Array(result)) }
@@ -286,6 +302,24 @@ fn modes(list: &ListArray, result: &DataType) -> Result<ArrayRef> {
     Ok(cast(&modes, result)?)
 }
 
+fn counts_distinct(list: &ListArray) -> Result<ArrayRef> {
+    fn count<T: Ord>(mut values: Vec<T>) -> i64 {
+        values.sort_unstable();
+        values.dedup();
+        i64::try_from(values.len()).unwrap_or(i64::MAX)
+    }
+    let counts: Int64Array = if let Some(texts) = list.values().as_string_opt::<i32>() {
+        let present = |range: std::ops::Range<usize>| range.filter(|index| texts.is_valid(*index));
+        ranges(list).map(|range| range.map(|range| count(present(range).map(|index| texts.value(index)).collect()))).collect()
+    } else {
+        let values = cast(list.values(), &DataType::Int64)?;
+        let numbers = values.as_primitive::<Int64Type>();
+        let present = |range: std::ops::Range<usize>| range.filter(|index| numbers.is_valid(*index));
+        ranges(list).map(|range| range.map(|range| count(present(range).map(|index| numbers.value(index)).collect()))).collect()
+    };
+    Ok(Arc::new(counts))
+}
+
 fn json(list: &ListArray) -> Result<ArrayRef> {
     let values = cast(list.values(), &DataType::Utf8)?;
     let texts = values.as_string::<i32>();
@@ -343,6 +377,15 @@ mod tests {
         check("list_mode([9, 9, 1])", "9").await;
         check("list_mode(arrow_cast([], 'List(Int32)'))", "NULL").await;
         refuses("list_mode(['a'])", "whole numbers").await;
+    }
+
+    #[tokio::test]
+    async fn different_values_are_counted_once() {
+        check("list_count_distinct([5, 3, 5, NULL])", "2").await;
+        check("list_count_distinct(['a', 'B', 'a', NULL, 'b'])", "3").await;
+        check("list_count_distinct(arrow_cast([], 'List(Utf8)'))", "0").await;
+        check("list_count_distinct(arrow_cast(NULL, 'List(Utf8)'))", "NULL").await;
+        refuses("list_count_distinct([1.5])", "texts or whole numbers").await;
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`geo`] | `h3_cell` `h3_parent` `h3_center_lat` `h3_center_lng` `h3_boundary_wkt` `h3_disk` `distance_m` |
 //! | [`calendar`] | `business_date` `local_date` `local_hour` `known_time_zone` `next_birthday` `plus_days` `minutes_between` |
-//! | [`lists`] | `list_sum` `list_find` `list_percentile` `list_mode` `list_to_json` |
+//! | [`lists`] | `list_sum` `list_find` `list_percentile` `list_mode` `list_count_distinct` `list_to_json` |
 //! | [`bound`] | `as_of` `parameter` `parameter_text` `parameter_int` `parameter_ints` `keyed_hash` |
 //!
 //! All of them give NULL where an argument is NULL, unless they say otherwise, and all of them are pure: `as_of`, the
