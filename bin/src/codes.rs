@@ -7,9 +7,25 @@ use pipeline_core::error::Code;
 pub(crate) fn all() -> Vec<&'static Code> {
     use pipeline_core::{config, contract, error, landing, ledger, load, name, quarantine, run, window};
     let core: [&'static Code; 20] = [
-        &error::BUG, &error::INTERRUPTED, &error::ARROW, &config::CONFIG, &config::SECRET, &contract::CONTRACT, &landing::LANDING,
-        &landing::LANDING_DENIED, &landing::DISK_FULL, &landing::SNAPSHOT, &ledger::LEASE, &ledger::LEDGER, &load::FENCED,
-        &load::SCHEMA_CHANGE, &name::NAME, &quarantine::REJECTED, &run::SELECTION, &window::TIME, &crate::commands::demo::DEMO,
+        &error::BUG,
+        &error::INTERRUPTED,
+        &error::ARROW,
+        &config::CONFIG,
+        &config::SECRET,
+        &contract::CONTRACT,
+        &landing::LANDING,
+        &landing::LANDING_DENIED,
+        &landing::DISK_FULL,
+        &landing::SNAPSHOT,
+        &ledger::LEASE,
+        &ledger::LEDGER,
+        &load::FENCED,
+        &load::SCHEMA_CHANGE,
+        &name::NAME,
+        &quarantine::REJECTED,
+        &run::SELECTION,
+        &window::TIME,
+        &crate::commands::demo::DEMO,
         &crate::commands::doctor::DOCTOR,
     ];
     let mut codes: Vec<&'static Code> = core.to_vec();
@@ -34,7 +50,14 @@ mod tests {
              This page is made from the code; `BLESS=1 cargo test -p pipeline errors_page` writes it.\n",
         );
         for code in all() {
-            page.push_str(&format!("\n## {}\n{}, exit code {}\n\n{}\n\n**What to do:** {}\n", code.name, code.kind.name(), code.kind.exit_code(), code.meaning, code.remedy));
+            page.push_str(&format!(
+                "\n## {}\n{}, exit code {}\n\n{}\n\n**What to do:** {}\n",
+                code.name,
+                code.kind.name(),
+                code.kind.exit_code(),
+                code.meaning,
+                code.remedy
+            ));
         }
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/errors.md");
         #[expect(clippy::disallowed_methods, reason = "a test's own switch")]

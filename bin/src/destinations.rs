@@ -23,22 +23,32 @@ pub(crate) async fn connect(destination: &DestinationConfig, aws: &AwsOptions) -
 pub(crate) async fn probe(destination: &DestinationConfig, aws: &AwsOptions, landing: &str) -> Vec<Probe> {
     match redshift(destination, aws) {
         Ok(options) => Redshift::connect(options).await.probe(landing, &uuid::Uuid::now_v7().simple().to_string()).await,
-        Err(error) => vec![Probe { what: format!("destination {}", destination.name), ok: false, detail: error.message().to_owned(), fix: Some(error.remedy().to_owned()) }],
+        Err(error) => vec![Probe {
+            what: format!("destination {}", destination.name),
+            ok: false,
+            detail: error.message().to_owned(),
+            fix: Some(error.remedy().to_owned()),
+        }],
     }
 }
 
 fn redshift(destination: &DestinationConfig, aws: &AwsOptions) -> Result<RedshiftOptions> {
     let mut options = destination.options.clone();
     if destination.kind != "redshift" {
-        return Err(options.error("kind", format!("destination \"{}\" is of the unknown kind \"{}\"", destination.name, destination.kind)).hint("Use \"redshift\"."));
+        return Err(options
+            .error("kind", format!("destination \"{}\" is of the unknown kind \"{}\"", destination.name, destination.kind))
+            .hint("Use \"redshift\"."));
     }
     let (workgroup, cluster, db_user) = (options.text("workgroup")?, options.text("cluster")?, options.text("db_user")?);
     let target = match (workgroup, cluster) {
         (Some(workgroup), None) => Target::Serverless { workgroup },
         (None, Some(identifier)) => Target::Cluster { identifier, db_user },
         _ => {
-            return Err(Error::new(&CONFIG, format!("destination \"{}\" names neither a workgroup nor a cluster, or both", destination.name))
-                .hint("Give `workgroup` for a serverless warehouse, or `cluster` for a provisioned one."));
+            return Err(Error::new(
+                &CONFIG,
+                format!("destination \"{}\" names neither a workgroup nor a cluster, or both", destination.name),
+            )
+            .hint("Give `workgroup` for a serverless warehouse, or `cluster` for a provisioned one."));
         }
     };
     let database = options.required("database")?;

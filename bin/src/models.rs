@@ -77,7 +77,8 @@ impl LakeModels {
         let key = PrivacyKey::new(b"");
         let models = ModelSet::load(&folder(config), &config.parameters, Some(&key))?;
         let count = models.models().len();
-        let sources: Vec<Contract> = config.sources.values().flat_map(|source| source.tables.values().map(|table| table.contract.clone())).collect();
+        let sources: Vec<Contract> =
+            config.sources.values().flat_map(|source| source.tables.values().map(|table| table.contract.clone())).collect();
         OverTables::new(models, engine(config, Some(key))?, Arc::new(NoTables)).check(&sources).await?;
         Ok(count)
     }

@@ -80,9 +80,11 @@ impl Project {
             Some(file) => file.clone(),
             None => search()?,
         };
-        let text = std::fs::read_to_string(&file)
-            .map_err(|error| Error::new(&CONFIG, format!("configuration \"{}\" could not be read", file.display())).caused_by(error.kind()))?;
-        let overrides = global.set.iter().map(|text| Override::parse(text, Origin::Flag("--set".to_owned()))).collect::<Result<Vec<_>>>()?;
+        let text = std::fs::read_to_string(&file).map_err(|error| {
+            Error::new(&CONFIG, format!("configuration \"{}\" could not be read", file.display())).caused_by(error.kind())
+        })?;
+        let overrides =
+            global.set.iter().map(|text| Override::parse(text, Origin::Flag("--set".to_owned()))).collect::<Result<Vec<_>>>()?;
         let config = Config::load(&file, &text, global.profile.as_deref(), &overrides)?;
         Ok(Self { config: Arc::new(config), clock: Arc::new(SystemClock), printer })
     }
@@ -232,7 +234,8 @@ impl Project {
         let published = matching(&configured.publish, made.iter(), &format!("pipelines.{pipeline}.publish"))?;
         let mut connected = Vec::new();
         for name in &configured.destinations {
-            let destination = self.config.destinations.get(name).ok_or_else(|| Error::new(&CONFIG, format!("there is no destination \"{name}\"")))?;
+            let destination =
+                self.config.destinations.get(name).ok_or_else(|| Error::new(&CONFIG, format!("there is no destination \"{name}\"")))?;
             let loader = destinations::connect(destination, &self.aws().await?).await?;
             connected.push(Destination { loader, tables: published.clone() });
         }
@@ -268,7 +271,8 @@ impl Project {
         let slices = u64::try_from(settings.slices_in_flight_max * settings.steps_in_flight_max).unwrap_or(u64::MAX).max(1);
         // A quarter of the memory for batches on their way, a quarter for the row groups being written; models and the
         // lake's merges have the rest.
-        let row_group_bytes_max = usize::try_from(settings.memory_limit_bytes / 4 / slices).unwrap_or(usize::MAX).min(defaults.writer.row_group_bytes_max);
+        let row_group_bytes_max =
+            usize::try_from(settings.memory_limit_bytes / 4 / slices).unwrap_or(usize::MAX).min(defaults.writer.row_group_bytes_max);
         Ok(Engine::new(
             parts,
             EngineSettings {
@@ -309,13 +313,15 @@ impl Project {
         }
         match found {
             [Some(mongodb), Some(postgres)] => Ok((mongodb, postgres)),
-            _ => Err(Error::new(&CONFIG, "the profile has no live MongoDB and PostgreSQL to fill").hint("Choose one that has, with --profile live.")),
+            _ => Err(Error::new(&CONFIG, "the profile has no live MongoDB and PostgreSQL to fill")
+                .hint("Choose one that has, with --profile live.")),
         }
     }
 }
 
 fn search() -> Result<PathBuf> {
-    let start = std::env::current_dir().map_err(|error| Error::new(&CONFIG, "the current folder cannot be read").caused_by(error.kind()))?;
+    let start =
+        std::env::current_dir().map_err(|error| Error::new(&CONFIG, "the current folder cannot be read").caused_by(error.kind()))?;
     let mut folder: Option<&Path> = Some(&start);
     while let Some(here) = folder {
         let file = here.join(FILE_NAME);
@@ -324,13 +330,15 @@ fn search() -> Result<PathBuf> {
         }
         folder = here.parent();
     }
-    Err(Error::new(&CONFIG, format!("there is no {FILE_NAME} here or in any folder above")).hint("Go to the project's folder, or name the file with --config."))
+    Err(Error::new(&CONFIG, format!("there is no {FILE_NAME} here or in any folder above"))
+        .hint("Go to the project's folder, or name the file with --config."))
 }
 
 fn matching<'a>(patterns: &[String], names: impl Iterator<Item = &'a TableName> + Clone, key: &str) -> Result<BTreeSet<TableName>> {
     let mut chosen = BTreeSet::new();
     for text in patterns {
-        let glob = Glob::new(text).map_err(|_| Error::new(&CONFIG, format!("pattern \"{text}\" of {key} cannot be read")))?.compile_matcher();
+        let glob =
+            Glob::new(text).map_err(|_| Error::new(&CONFIG, format!("pattern \"{text}\" of {key} cannot be read")))?.compile_matcher();
         let before = chosen.len();
         chosen.extend(names.clone().filter(|name| glob.is_match(name.to_string())).cloned());
         if chosen.len() == before && text != "*" && !names.clone().any(|name| glob.is_match(name.to_string())) {

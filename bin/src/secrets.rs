@@ -57,8 +57,9 @@ impl SecretSource for Secrets {
             }),
             Secret::File(path) => {
                 let file = self.folder.join(path);
-                let text = std::fs::read_to_string(&file)
-                    .map_err(|error| Error::new(&SECRET, format!("secret file \"{}\" could not be read", file.display())).caused_by(error.kind()))?;
+                let text = std::fs::read_to_string(&file).map_err(|error| {
+                    Error::new(&SECRET, format!("secret file \"{}\" could not be read", file.display())).caused_by(error.kind())
+                })?;
                 Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
             }
             Secret::SecretsManager { id, key } => self.fetch_managed(id, key.as_deref()).await,

@@ -15,7 +15,10 @@ use pipeline_extractors::{KINDS, kind::Spec};
 pub(crate) fn kind(source: &SourceConfig) -> Result<&'static Kind> {
     KINDS.iter().copied().find(|kind| kind.name == source.kind).ok_or_else(|| {
         let known: Vec<String> = KINDS.iter().map(|kind| format!("{} ({})", kind.name, kind.summary)).collect();
-        source.options.error("kind", format!("source \"{}\" is of the unknown kind \"{}\"", source.name, source.kind)).hint(format!("Use one of: {}.", known.join("; ")))
+        source
+            .options
+            .error("kind", format!("source \"{}\" is of the unknown kind \"{}\"", source.name, source.kind))
+            .hint(format!("Use one of: {}.", known.join("; ")))
     })
 }
 
@@ -53,7 +56,11 @@ impl Sources for ConfiguredSources {
                 let extractor = connected
                     .table(config.contract.clone(), config.options.clone())
                     .map_err(|error| error.context(format!("table \"{table}\" could not be opened")))?;
-                opened.push(SourceTable { extractor: Arc::from(extractor), lookback_us: config.lookback_us, rejected_share_max: config.rejected_share_max });
+                opened.push(SourceTable {
+                    extractor: Arc::from(extractor),
+                    lookback_us: config.lookback_us,
+                    rejected_share_max: config.rejected_share_max,
+                });
             }
         }
         if opened.len() == tables.len() {

@@ -34,22 +34,25 @@ impl Telemetry {
             (true, _) => "off",
             (false, 0) => "error,pipeline_core=off",
             (false, 1) => "warn,pipeline=info,pipeline_core=info,pipeline_extractors=info,pipeline_loaders=info,pipeline_transforms=info",
-            (false, 2) => "info,pipeline=debug,pipeline_core=debug,pipeline_extractors=debug,pipeline_loaders=debug,pipeline_transforms=debug",
+            (false, 2) => {
+                "info,pipeline=debug,pipeline_core=debug,pipeline_extractors=debug,pipeline_loaders=debug,pipeline_transforms=debug"
+            }
             (false, _) => "debug",
         };
-        let log = tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_ansi(colors)
-            .with_target(verbose > 1);
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colors).with_target(verbose > 1);
         let log = tracing_subscriber::Layer::with_filter(log, EnvFilter::new(level));
         let provider = endpoint.map(provider).transpose()?;
         let traces = provider.as_ref().map(|provider| {
             let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("pipeline"));
             // Only our own spans: drivers' internals are not what people look for in a trace.
-            tracing_subscriber::Layer::with_filter(layer, EnvFilter::new("off,pipeline=debug,pipeline_core=debug,pipeline_extractors=debug,pipeline_loaders=debug,pipeline_transforms=debug"))
+            tracing_subscriber::Layer::with_filter(
+                layer,
+                EnvFilter::new(
+                    "off,pipeline=debug,pipeline_core=debug,pipeline_extractors=debug,pipeline_loaders=debug,pipeline_transforms=debug",
+                ),
+            )
         });
-        tracing_subscriber::registry().with(log).with(traces).try_init()
-            .map_err(|_| Error::new(&CONFIG, "logging was started twice"))?;
+        tracing_subscriber::registry().with(log).with(traces).try_init().map_err(|_| Error::new(&CONFIG, "logging was started twice"))?;
         Ok(Self(provider))
     }
 
@@ -70,7 +73,9 @@ fn provider(endpoint: &str) -> Result<SdkTracerProvider> {
         .with_endpoint(url)
         .with_timeout(std::time::Duration::from_secs(5))
         .build()
-        .map_err(|_| Error::new(&CONFIG, "the OTLP endpoint cannot be used").hint("Give `otlp_endpoint` in [telemetry] as http://host:4318."))?;
+        .map_err(|_| {
+            Error::new(&CONFIG, "the OTLP endpoint cannot be used").hint("Give `otlp_endpoint` in [telemetry] as http://host:4318.")
+        })?;
     let resource = Resource::builder().with_service_name("pipeline").build();
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }

@@ -22,10 +22,7 @@ pub const NAME_CHARACTERS_MAX: usize = 63;
 fn check(what: &str, text: &str) -> Result<()> {
     let mut characters = text.chars();
     let starts_well = characters.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
-    if starts_well
-        && text.len() <= NAME_CHARACTERS_MAX
-        && characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-    {
+    if starts_well && text.len() <= NAME_CHARACTERS_MAX && characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
         return Ok(());
     }
     Err(Error::new(&NAME, format!("{what} name \"{text}\" cannot be used")))

@@ -1,7 +1,7 @@
 //! Rows that did not fit, kept raw with the reason, so that they can be mended and read again.
 
-use std::sync::Mutex;
 use std::sync::Arc;
+use std::sync::Mutex;
 
 use arrow::array::{BinaryBuilder, RecordBatch, StringBuilder, UInt64Builder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -63,7 +63,10 @@ impl Quarantine {
         inner.bytes += rejected.raw.len() + rejected.column.len() + rejected.reason.len() + rejected.position.len();
         inner.rejected.push(rejected);
         if inner.bytes > QUARANTINE_BYTES_MAX {
-            return Err(Error::new(&REJECTED, format!("table \"{table}\" has more than {QUARANTINE_BYTES_MAX} bytes of rows that do not fit")));
+            return Err(Error::new(
+                &REJECTED,
+                format!("table \"{table}\" has more than {QUARANTINE_BYTES_MAX} bytes of rows that do not fit"),
+            ));
         }
         Ok(())
     }

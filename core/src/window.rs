@@ -44,8 +44,7 @@ impl Timestamp {
     /// As a `chrono` instant; instants outside its calendar (±262,000 years) become its nearest end.
     #[must_use]
     pub fn to_chrono(self) -> DateTime<Utc> {
-        DateTime::from_timestamp_micros(self.0)
-            .unwrap_or(if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
+        DateTime::from_timestamp_micros(self.0).unwrap_or(if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC })
     }
 
     /// Reads `2025-03-30T04:00:00Z`, the same with an offset, or a date, which is its first instant in `zone`.
@@ -150,8 +149,11 @@ impl Window {
         let mut from = self.from;
         while from < self.to {
             if windows.len() == windows_max {
-                return Err(Error::new(&TIME, format!("window from {} to {} is cut into more than {windows_max} parts", self.from, self.to))
-                    .hint("Give a longer --window, or a shorter range."));
+                return Err(Error::new(
+                    &TIME,
+                    format!("window from {} to {} is cut into more than {windows_max} parts", self.from, self.to),
+                )
+                .hint("Give a longer --window, or a shorter range."));
             }
             let to = length.end_after(from, zone).min(self.to);
             windows.push(Self { from, to });
@@ -225,7 +227,8 @@ mod tests {
     #[test]
     fn calendar_days_follow_the_clock_changes_and_hours_do_not() {
         let zone: Tz = "Europe/Warsaw".parse().unwrap();
-        let window = Window::new(Timestamp::parse_in("2025-10-25", zone).unwrap(), Timestamp::parse_in("2025-10-28", zone).unwrap()).unwrap();
+        let window =
+            Window::new(Timestamp::parse_in("2025-10-25", zone).unwrap(), Timestamp::parse_in("2025-10-28", zone).unwrap()).unwrap();
         let days = window.cut("1d".parse().unwrap(), zone, 100).unwrap();
         let hours: Vec<i64> = days.iter().map(|w| (w.to.microseconds() - w.from.microseconds()) / 3_600_000_000).collect();
         assert_eq!(hours, [24, 25, 24]);

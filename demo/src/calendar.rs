@@ -3,10 +3,7 @@
 //! A business date begins at 04:00 of the store's wall clock and ends at 04:00 of the next date's, so on the days when the clocks change
 //! it has 23 or 25 hours.
 
-use chrono::{
-    DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone,
-    Utc,
-};
+use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
 /// Milliseconds in a minute, an hour and a day.
@@ -33,14 +30,12 @@ pub(crate) fn next(date: NaiveDate) -> NaiveDate {
 
 /// A date some days later.
 pub(crate) fn plus(date: NaiveDate, days: u64) -> NaiveDate {
-    date.checked_add_days(Days::new(days))
-        .expect("options keep dates between 2000 and 2100")
+    date.checked_add_days(Days::new(days)).expect("options keep dates between 2000 and 2100")
 }
 
 /// A date some days earlier.
 pub(crate) fn minus(date: NaiveDate, days: u64) -> NaiveDate {
-    date.checked_sub_days(Days::new(days))
-        .expect("options keep dates between 2000 and 2100")
+    date.checked_sub_days(Days::new(days)).expect("options keep dates between 2000 and 2100")
 }
 
 /// 00:00 UTC of a date, in milliseconds since 1970.
@@ -80,11 +75,7 @@ impl BusinessDay {
         };
         let first = offset_ms(start);
         let last = offset_ms(start + TimeDelta::days(1));
-        Self {
-            zone,
-            start,
-            offset_ms: if first == last { first } else { None },
-        }
+        Self { zone, start, offset_ms: if first == last { first } else { None } }
     }
 
     /// The instant when the wall clock shows 04:00 plus `after_ms` (0 to 24 hours). A time that comes twice is its `later` occurrence if so
@@ -96,18 +87,10 @@ impl BusinessDay {
         }
         match self.zone.from_local_datetime(&local) {
             LocalResult::Single(at) => at.timestamp_millis(),
-            LocalResult::Ambiguous(first, second) => {
-                if later { second } else { first }.timestamp_millis()
-            }
+            LocalResult::Ambiguous(first, second) => if later { second } else { first }.timestamp_millis(),
             LocalResult::None => {
-                let moved = self
-                    .zone
-                    .from_local_datetime(&(local + TimeDelta::hours(1)))
-                    .earliest();
-                moved.map_or_else(
-                    || local.and_utc().timestamp_millis(),
-                    |at| at.timestamp_millis(),
-                )
+                let moved = self.zone.from_local_datetime(&(local + TimeDelta::hours(1))).earliest();
+                moved.map_or_else(|| local.and_utc().timestamp_millis(), |at| at.timestamp_millis())
             }
         }
     }
@@ -129,30 +112,15 @@ mod tests {
 
     #[test]
     fn every_instant_lies_in_its_business_date() {
-        let zones = [
-            chrono_tz::Europe::Warsaw,
-            chrono_tz::America::New_York,
-            chrono_tz::Europe::London,
-        ];
-        let dates = [
-            date(2025, 3, 8),
-            date(2025, 3, 29),
-            date(2025, 3, 30),
-            date(2025, 10, 25),
-            date(2025, 11, 1),
-            date(2025, 11, 3),
-        ];
+        let zones = [chrono_tz::Europe::Warsaw, chrono_tz::America::New_York, chrono_tz::Europe::London];
+        let dates = [date(2025, 3, 8), date(2025, 3, 29), date(2025, 3, 30), date(2025, 10, 25), date(2025, 11, 1), date(2025, 11, 3)];
         for zone in zones {
             for date in dates {
                 let day = BusinessDay::new(date, zone);
                 for minute in 0..24 * 60 {
                     for later in [false, true] {
                         let at = day.instant_ms(minute * MINUTE_MS, later);
-                        assert_eq!(
-                            business_date(at, zone),
-                            date,
-                            "{zone} {date} minute {minute}"
-                        );
+                        assert_eq!(business_date(at, zone), date, "{zone} {date} minute {minute}");
                     }
                 }
             }
@@ -163,17 +131,11 @@ mod tests {
     fn the_repeated_hour_has_two_instants() {
         let day = BusinessDay::new(date(2025, 10, 25), chrono_tz::Europe::Warsaw);
         let half_past_two = 22 * HOUR_MS + 30 * MINUTE_MS;
-        assert_eq!(
-            day.instant_ms(half_past_two, true) - day.instant_ms(half_past_two, false),
-            HOUR_MS
-        );
+        assert_eq!(day.instant_ms(half_past_two, true) - day.instant_ms(half_past_two, false), HOUR_MS);
     }
 
     #[test]
     fn as_of_is_the_morning_after() {
-        assert_eq!(
-            text(as_of_ms(date(2025, 11, 3))),
-            "2025-11-04T06:00:00.000Z"
-        );
+        assert_eq!(text(as_of_ms(date(2025, 11, 3))), "2025-11-04T06:00:00.000Z");
     }
 }

@@ -16,12 +16,7 @@ pub(crate) struct Product {
 }
 
 const fn product(category: &'static str, name: &'static str, price: i64, weight: u32) -> Product {
-    Product {
-        name,
-        category,
-        price,
-        weight,
-    }
+    Product { name, category, price, weight }
 }
 
 /// The whole catalogue. A product's number is its position.
@@ -93,11 +88,7 @@ pub(crate) const MODIFIERS: [(&str, i64); 10] = [
 /// A product's number in stock keeping.
 pub(crate) fn sku(number: usize) -> String {
     let category = PRODUCTS[number].category;
-    let prefix: String = category
-        .chars()
-        .take(3)
-        .map(|letter| letter.to_ascii_uppercase())
-        .collect();
+    let prefix: String = category.chars().take(3).map(|letter| letter.to_ascii_uppercase()).collect();
     format!("{prefix}-{number:03}")
 }
 
@@ -126,63 +117,20 @@ pub(crate) struct Promotion {
     pub(crate) budget: Option<i64>,
 }
 
-const fn promotion(
-    code: &'static str,
-    reward: Reward,
-    basket_min: i64,
-    span: (u64, Option<u64>),
-    budget: Option<i64>,
-) -> Promotion {
-    Promotion {
-        code,
-        reward,
-        basket_min,
-        starts_after: span.0,
-        days: span.1,
-        budget,
-    }
+const fn promotion(code: &'static str, reward: Reward, basket_min: i64, span: (u64, Option<u64>), budget: Option<i64>) -> Promotion {
+    Promotion { code, reward, basket_min, starts_after: span.0, days: span.1, budget }
 }
 
 /// All promotions.
 pub(crate) const PROMOTIONS: [Promotion; 8] = [
     promotion("WELCOME10", Reward::Percent(10), 1_000, (0, None), None),
-    promotion(
-        "LUNCH15",
-        Reward::Percent(15),
-        1_200,
-        (10, Some(400)),
-        Some(250_000),
-    ),
-    promotion(
-        "FIVE-OFF",
-        Reward::Amount(500),
-        2_000,
-        (20, Some(45)),
-        Some(90_000),
-    ),
+    promotion("LUNCH15", Reward::Percent(15), 1_200, (10, Some(400)), Some(250_000)),
+    promotion("FIVE-OFF", Reward::Amount(500), 2_000, (20, Some(45)), Some(90_000)),
     promotion("FREERIDE", Reward::FreeDelivery, 1_500, (0, Some(90)), None),
-    promotion(
-        "ZŁOTA-JESIEŃ",
-        Reward::Percent(20),
-        2_500,
-        (40, Some(30)),
-        Some(40_000),
-    ),
+    promotion("ZŁOTA-JESIEŃ", Reward::Percent(20), 2_500, (40, Some(30)), Some(40_000)),
     promotion("WEEKEND8", Reward::Percent(8), 0, (0, None), None),
-    promotion(
-        "THREE-OFF",
-        Reward::Amount(300),
-        1_500,
-        (35, Some(60)),
-        None,
-    ),
-    promotion(
-        "LAUNCH25",
-        Reward::Percent(25),
-        3_000,
-        (0, Some(20)),
-        Some(10_000),
-    ),
+    promotion("THREE-OFF", Reward::Amount(300), 1_500, (35, Some(60)), None),
+    promotion("LAUNCH25", Reward::Percent(25), 3_000, (0, Some(20)), Some(10_000)),
 ];
 
 impl Promotion {

@@ -28,15 +28,8 @@ pub(crate) fn apply(world: &World, order: &mut Order) {
     let untouched = order.refunds.is_empty();
     match random.below(3) {
         0 if order.status.is_completed() && untouched => {
-            order.refunds.push(Refund {
-                amount: order.totals.total,
-                at_ms,
-                succeeded: true,
-                late: true,
-            });
-            order
-                .history
-                .push((Status::Refunded, at_ms, Some("call_center")));
+            order.refunds.push(Refund { amount: order.totals.total, at_ms, succeeded: true, late: true });
+            order.history.push((Status::Refunded, at_ms, Some("call_center")));
             order.status = Status::Refunded;
         }
         1 if order.status.is_completed() && untouched => {
@@ -48,11 +41,7 @@ pub(crate) fn apply(world: &World, order: &mut Order) {
         }
         _ => {
             let stars = random.between(1, 5) as i32;
-            order.rating = Some(Rating {
-                stars,
-                comment: Some("Edited a day later – dziękuję".to_owned()),
-                at_ms,
-            });
+            order.rating = Some(Rating { stars, comment: Some("Edited a day later – dziękuję".to_owned()), at_ms });
         }
     }
 }
@@ -61,31 +50,13 @@ pub(crate) fn apply(world: &World, order: &mut Order) {
 fn close(order: &mut Order, at_ms: i64) {
     order.closed_late = true;
     if order.ordinal.is_multiple_of(4) {
-        order
-            .history
-            .push((Status::Cancelled, at_ms, Some("call_center")));
+        order.history.push((Status::Cancelled, at_ms, Some("call_center")));
         order.status = Status::Cancelled;
         return;
     }
     order.history.truncate(1);
     let start = order.placed_ms;
-    let arrived_ms = if order.fulfilment == Fulfilment::Delivery {
-        at_ms
-    } else {
-        start + 20 * MINUTE_MS
-    };
-    course::complete(
-        order,
-        (
-            start + MINUTE_MS,
-            start + 2 * MINUTE_MS,
-            start + 20 * MINUTE_MS,
-            arrived_ms,
-        ),
-        "store",
-    );
-    order.status = order
-        .history
-        .last()
-        .map_or(order.status, |(status, ..)| *status);
+    let arrived_ms = if order.fulfilment == Fulfilment::Delivery { at_ms } else { start + 20 * MINUTE_MS };
+    course::complete(order, (start + MINUTE_MS, start + 2 * MINUTE_MS, start + 20 * MINUTE_MS, arrived_ms), "store");
+    order.status = order.history.last().map_or(order.status, |(status, ..)| *status);
 }

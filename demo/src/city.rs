@@ -22,41 +22,13 @@ pub(crate) struct Currency {
     step: i64,
 }
 
-const EUR: Currency = Currency {
-    code: "EUR",
-    percent: 100,
-    step: 10,
-};
-const PLN: Currency = Currency {
-    code: "PLN",
-    percent: 380,
-    step: 50,
-};
-const CZK: Currency = Currency {
-    code: "CZK",
-    percent: 2_100,
-    step: 100,
-};
-const GBP: Currency = Currency {
-    code: "GBP",
-    percent: 95,
-    step: 5,
-};
-const USD: Currency = Currency {
-    code: "USD",
-    percent: 125,
-    step: 1,
-};
-const HUF: Currency = Currency {
-    code: "HUF",
-    percent: 33_000,
-    step: 500,
-};
-const SEK: Currency = Currency {
-    code: "SEK",
-    percent: 1_150,
-    step: 100,
-};
+const EUR: Currency = Currency { code: "EUR", percent: 100, step: 10 };
+const PLN: Currency = Currency { code: "PLN", percent: 380, step: 50 };
+const CZK: Currency = Currency { code: "CZK", percent: 2_100, step: 100 };
+const GBP: Currency = Currency { code: "GBP", percent: 95, step: 5 };
+const USD: Currency = Currency { code: "USD", percent: 125, step: 1 };
+const HUF: Currency = Currency { code: "HUF", percent: 33_000, step: 500 };
+const SEK: Currency = Currency { code: "SEK", percent: 1_150, step: 100 };
 
 impl Currency {
     /// A catalogue price (euro cents) in hundredths of this currency; never 0 unless the price is.
@@ -105,123 +77,23 @@ const fn city(
     weight: u32,
     (locale, dialling): (&'static str, &'static str),
 ) -> City {
-    City {
-        name,
-        code,
-        country,
-        zone,
-        currency,
-        second_currency: None,
-        latitude,
-        longitude,
-        weight,
-        locale,
-        dialling,
-        tax_on_top: false,
-    }
+    City { name, code, country, zone, currency, second_currency: None, latitude, longitude, weight, locale, dialling, tax_on_top: false }
 }
 
 /// All cities; a small data set uses the first ones.
 pub(crate) const CITIES: [City; 12] = [
-    city(
-        ("Warszawa", "WAW", "PL"),
-        Tz::Europe__Warsaw,
-        PLN,
-        (52.23, 21.01),
-        20,
-        ("pl-PL", "+48"),
-    ),
-    city(
-        ("New York", "NYC", "US"),
-        Tz::America__New_York,
-        USD,
-        (40.71, -74.01),
-        14,
-        ("en-US", "+1"),
-    )
-    .with_tax_on_top(),
-    city(
-        ("Praha", "PRG", "CZ"),
-        Tz::Europe__Prague,
-        CZK,
-        (50.09, 14.42),
-        9,
-        ("cs-CZ", "+420"),
-    )
-    .with_second_currency(EUR),
-    city(
-        ("London", "LON", "GB"),
-        Tz::Europe__London,
-        GBP,
-        (51.51, -0.13),
-        12,
-        ("en-GB", "+44"),
-    ),
-    city(
-        ("Kraków", "KRK", "PL"),
-        Tz::Europe__Warsaw,
-        PLN,
-        (50.06, 19.94),
-        10,
-        ("pl-PL", "+48"),
-    ),
-    city(
-        ("Berlin", "BER", "DE"),
-        Tz::Europe__Berlin,
-        EUR,
-        (52.52, 13.41),
-        10,
-        ("de-DE", "+49"),
-    ),
-    city(
-        ("Lisboa", "LIS", "PT"),
-        Tz::Europe__Lisbon,
-        EUR,
-        (38.72, -9.14),
-        6,
-        ("pt-PT", "+351"),
-    ),
-    city(
-        ("Gdańsk", "GDN", "PL"),
-        Tz::Europe__Warsaw,
-        PLN,
-        (54.35, 18.65),
-        5,
-        ("pl-PL", "+48"),
-    ),
-    city(
-        ("Brno", "BRQ", "CZ"),
-        Tz::Europe__Prague,
-        CZK,
-        (49.20, 16.61),
-        3,
-        ("cs-CZ", "+420"),
-    ),
-    city(
-        ("Madrid", "MAD", "ES"),
-        Tz::Europe__Madrid,
-        EUR,
-        (40.42, -3.70),
-        5,
-        ("es-ES", "+34"),
-    ),
-    city(
-        ("Budapest", "BUD", "HU"),
-        Tz::Europe__Budapest,
-        HUF,
-        (47.50, 19.04),
-        3,
-        ("hu-HU", "+36"),
-    )
-    .with_second_currency(EUR),
-    city(
-        ("Stockholm", "STO", "SE"),
-        Tz::Europe__Stockholm,
-        SEK,
-        (59.33, 18.07),
-        3,
-        ("sv-SE", "+46"),
-    ),
+    city(("Warszawa", "WAW", "PL"), Tz::Europe__Warsaw, PLN, (52.23, 21.01), 20, ("pl-PL", "+48")),
+    city(("New York", "NYC", "US"), Tz::America__New_York, USD, (40.71, -74.01), 14, ("en-US", "+1")).with_tax_on_top(),
+    city(("Praha", "PRG", "CZ"), Tz::Europe__Prague, CZK, (50.09, 14.42), 9, ("cs-CZ", "+420")).with_second_currency(EUR),
+    city(("London", "LON", "GB"), Tz::Europe__London, GBP, (51.51, -0.13), 12, ("en-GB", "+44")),
+    city(("Kraków", "KRK", "PL"), Tz::Europe__Warsaw, PLN, (50.06, 19.94), 10, ("pl-PL", "+48")),
+    city(("Berlin", "BER", "DE"), Tz::Europe__Berlin, EUR, (52.52, 13.41), 10, ("de-DE", "+49")),
+    city(("Lisboa", "LIS", "PT"), Tz::Europe__Lisbon, EUR, (38.72, -9.14), 6, ("pt-PT", "+351")),
+    city(("Gdańsk", "GDN", "PL"), Tz::Europe__Warsaw, PLN, (54.35, 18.65), 5, ("pl-PL", "+48")),
+    city(("Brno", "BRQ", "CZ"), Tz::Europe__Prague, CZK, (49.20, 16.61), 3, ("cs-CZ", "+420")),
+    city(("Madrid", "MAD", "ES"), Tz::Europe__Madrid, EUR, (40.42, -3.70), 5, ("es-ES", "+34")),
+    city(("Budapest", "BUD", "HU"), Tz::Europe__Budapest, HUF, (47.50, 19.04), 3, ("hu-HU", "+36")).with_second_currency(EUR),
+    city(("Stockholm", "STO", "SE"), Tz::Europe__Stockholm, SEK, (59.33, 18.07), 3, ("sv-SE", "+46")),
 ];
 
 impl City {
@@ -286,22 +158,13 @@ pub(crate) fn used(stores: u32) -> usize {
 pub(crate) type Neighbourhoods = [[Place; NEIGHBOURHOODS as usize]; CITIES.len()];
 
 pub(crate) fn neighbourhoods(seed: u64) -> Neighbourhoods {
-    std::array::from_fn(|city| {
-        std::array::from_fn(|number| neighbourhood(seed, city, number as u64))
-    })
+    std::array::from_fn(|city| std::array::from_fn(|number| neighbourhood(seed, city, number as u64)))
 }
 
 /// The centre of a neighbourhood: they crowd around the city's centre.
 fn neighbourhood(seed: u64, city: usize, number: u64) -> Place {
-    let mut random = Random::new(
-        seed,
-        Topic::Neighbourhood,
-        city as u64 * NEIGHBOURHOODS + number,
-    );
-    let centre = Place {
-        latitude: CITIES[city].latitude,
-        longitude: CITIES[city].longitude,
-    };
+    let mut random = Random::new(seed, Topic::Neighbourhood, city as u64 * NEIGHBOURHOODS + number);
+    let centre = Place { latitude: CITIES[city].latitude, longitude: CITIES[city].longitude };
     let spread_m = 600.0 + 350.0 * number as f64;
     centre.moved(random.bell() * spread_m, random.bell() * spread_m)
 }
@@ -313,19 +176,13 @@ mod tests {
     #[test]
     fn the_cosine_is_right() {
         for degrees in [-60.0, -9.14, 0.0, 38.72, 52.23, 59.33, 70.0] {
-            assert!(
-                (cosine(degrees) - f64::to_radians(degrees).cos()).abs() < 1e-9,
-                "{degrees}"
-            );
+            assert!((cosine(degrees) - f64::to_radians(degrees).cos()).abs() < 1e-9, "{degrees}");
         }
     }
 
     #[test]
     fn moving_and_measuring_agree() {
-        let start = Place {
-            latitude: 52.23,
-            longitude: 21.01,
-        };
+        let start = Place { latitude: 52.23, longitude: 21.01 };
         let end = start.moved(300.0, 400.0);
         assert!((start.distance_m(end) - 500.0).abs() < 1.0);
     }

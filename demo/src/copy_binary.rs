@@ -133,8 +133,7 @@ impl<'buffer> TupleWriter<'buffer> {
         }
         let sign = if coefficient < 0 { 0x4000_u16 } else { 0 };
         self.length(8 + 2 * digits.len());
-        self.bytes
-            .extend_from_slice(&(digits.len() as i16).to_be_bytes());
+        self.bytes.extend_from_slice(&(digits.len() as i16).to_be_bytes());
         self.bytes.extend_from_slice(&weight.to_be_bytes());
         self.bytes.extend_from_slice(&sign.to_be_bytes());
         self.bytes.extend_from_slice(&scale.to_be_bytes());
@@ -169,10 +168,7 @@ mod tests {
     fn numeric(coefficient: i64, scale: u16) -> Vec<i16> {
         let mut bytes = Vec::new();
         TupleWriter::new(&mut bytes, 1).numeric(coefficient, scale);
-        bytes[6..]
-            .chunks(2)
-            .map(|pair| i16::from_be_bytes([pair[0], pair[1]]))
-            .collect()
+        bytes[6..].chunks(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])).collect()
     }
 
     #[test]

@@ -57,9 +57,7 @@ impl Population {
             for (city, credit) in credit.iter_mut().enumerate() {
                 *credit += i64::from(CITIES[city].weight);
             }
-            let richest = (0..cities)
-                .max_by_key(|city| (credit[*city], cities - city))
-                .expect("there is at least one city");
+            let richest = (0..cities).max_by_key(|city| (credit[*city], cities - city)).expect("there is at least one city");
             credit[richest] -= i64::from(total);
             slots.push(richest);
         }
@@ -67,12 +65,7 @@ impl Population {
         for (slot, city) in slots.iter().enumerate() {
             places[*city].push(slot as u64);
         }
-        Self {
-            customers: options.customers,
-            days: u64::from(options.days),
-            slots,
-            places,
-        }
+        Self { customers: options.customers, days: u64::from(options.days), slots, places }
     }
 
     pub(crate) fn city(&self, customer: u64) -> usize {
@@ -82,10 +75,7 @@ impl Population {
     /// How many of the first `customers` live in a city.
     fn in_city(&self, city: usize, customers: u64) -> u64 {
         let places = &self.places[city];
-        let partial = places
-            .iter()
-            .filter(|slot| **slot < customers % SLOTS)
-            .count() as u64;
+        let partial = places.iter().filter(|slot| **slot < customers % SLOTS).count() as u64;
         customers / SLOTS * places.len() as u64 + partial
     }
 
@@ -122,25 +112,14 @@ impl Population {
     }
 
     /// Draws who orders from a neighbourhood. Half the orders come from anyone, half from the regulars: rank follows a power law.
-    pub(crate) fn draw(
-        &self,
-        city: usize,
-        neighbourhood: u64,
-        day: u64,
-        random: &mut Random,
-    ) -> Option<u64> {
+    pub(crate) fn draw(&self, city: usize, neighbourhood: u64, day: u64, random: &mut Random) -> Option<u64> {
         let residents = self.in_city(city, self.present(day));
-        let neighbours =
-            (residents + NEIGHBOURHOODS - 1).saturating_sub(neighbourhood) / NEIGHBOURHOODS;
+        let neighbours = (residents + NEIGHBOURHOODS - 1).saturating_sub(neighbourhood) / NEIGHBOURHOODS;
         if neighbours == 0 {
             return None;
         }
         let share = random.unit();
-        let skewed = if random.permille(500) {
-            share
-        } else {
-            share * share.sqrt()
-        };
+        let skewed = if random.permille(500) { share } else { share * share.sqrt() };
         let rank = ((neighbours as f64 * skewed) as u64).min(neighbours - 1);
         Some(self.number(city, rank * NEIGHBOURHOODS + neighbourhood))
     }
@@ -174,8 +153,7 @@ fn deleted_on(options: &Options, customer: u64) -> Option<NaiveDate> {
         return Some(options.until);
     }
     let mut random = Random::new(options.seed, Topic::Customer, customer ^ (1 << 63));
-    (customer >= EDGE_CASES && random.below(80) == 0)
-        .then(|| minus(options.until, random.below(10)))
+    (customer >= EDGE_CASES && random.below(80) == 0).then(|| minus(options.until, random.below(10)))
 }
 
 /// The birthdays at the segment's edges: days after the as-of's date, age turned then, time zone other than home's.
@@ -200,23 +178,10 @@ fn edge_case(customer: u64) -> Option<(i64, i32, Option<Option<Tz>>)> {
     })
 }
 
-const TAGS: [&str; 7] = [
-    "vip",
-    "vegan",
-    "łagodny",
-    "no \"onion\", please",
-    "office",
-    "{curly}",
-    "staff\\family",
-];
+const TAGS: [&str; 7] = ["vip", "vegan", "łagodny", "no \"onion\", please", "office", "{curly}", "staff\\family"];
 
 /// Everything about one customer. `later_ms` is the as-of of the data set one day later, if that is what is made.
-pub(crate) fn customer(
-    options: &Options,
-    population: &Population,
-    number: u64,
-    later_ms: Option<i64>,
-) -> Customer {
+pub(crate) fn customer(options: &Options, population: &Population, number: u64, later_ms: Option<i64>) -> Customer {
     let mut random = Random::new(options.seed, Topic::Customer, number);
     let city = &CITIES[population.city(number)];
     let as_of_ms = calendar::as_of_ms(options.until);
@@ -225,22 +190,11 @@ pub(crate) fn customer(
         Some(day) => plus(first, day),
         None => minus(first, 1 + random.below(1_100)),
     };
-    let created_ms = (calendar::midnight_ms(created_on) + random.between(0, DAY_MS - 1))
-        .min(as_of_ms - 3_600_000);
+    let created_ms = (calendar::midnight_ms(created_on) + random.between(0, DAY_MS - 1)).min(as_of_ms - 3_600_000);
     let given = words::given_name(&mut random);
     let family = words::family_name(&mut random);
-    let email = format!(
-        "{}.{}{number}@example.{}",
-        words::ascii(&given),
-        words::ascii(&family),
-        random.pick(&["com", "org"])
-    );
-    let phone = format!(
-        "{} 555 {:03} {:03}",
-        city.dialling,
-        random.below(1_000),
-        random.below(1_000)
-    );
+    let email = format!("{}.{}{number}@example.{}", words::ascii(&given), words::ascii(&family), random.pick(&["com", "org"]));
+    let phone = format!("{} 555 {:03} {:03}", city.dialling, random.below(1_000), random.below(1_000));
     let mut birth_date = birth_date(&mut random, options.until);
     let mut time_zone = (!random.permille(15)).then_some(city.zone);
     let mut marketing_opt_in = random.permille(620);
@@ -260,29 +214,17 @@ pub(crate) fn customer(
     }
     if let Some((days, age, zone)) = edge_case(number) {
         let today = as_of_date(options);
-        let birthday = if days < 0 {
-            minus(today, days.unsigned_abs())
-        } else {
-            plus(today, days.unsigned_abs())
-        };
+        let birthday = if days < 0 { minus(today, days.unsigned_abs()) } else { plus(today, days.unsigned_abs()) };
         birth_date = with_year(birthday, birthday.year() - age);
         time_zone = zone.unwrap_or(Some(city.zone));
     }
     if number < EDGE_CASES {
         marketing_opt_in = number != 7;
     }
-    let deleted_ms = deleted_on(options, number).map(|date| {
-        (calendar::midnight_ms(date) + random.between(0, DAY_MS - 1)).max(created_ms + 60_000)
-    });
-    let edited_ms =
-        created_ms + random.below(((as_of_ms - 60_000 - created_ms).max(1)) as u64) as i64;
-    let mut updated_ms = deleted_ms
-        .unwrap_or(if random.permille(400) {
-            edited_ms
-        } else {
-            created_ms
-        })
-        .max(created_ms);
+    let deleted_ms =
+        deleted_on(options, number).map(|date| (calendar::midnight_ms(date) + random.between(0, DAY_MS - 1)).max(created_ms + 60_000));
+    let edited_ms = created_ms + random.below(((as_of_ms - 60_000 - created_ms).max(1)) as u64) as i64;
+    let mut updated_ms = deleted_ms.unwrap_or(if random.permille(400) { edited_ms } else { created_ms }).max(created_ms);
     let mut changed = false;
     if let Some(later_ms) = later_ms {
         let mut change = Random::new(options.seed, Topic::CustomerChange, number);
@@ -332,8 +274,7 @@ fn birth_date(random: &mut Random, until: NaiveDate) -> Option<NaiveDate> {
 
 /// The date in another year; 29 February becomes the 28th in common years.
 pub(crate) fn with_year(date: NaiveDate, year: i32) -> Option<NaiveDate> {
-    date.with_year(year)
-        .or_else(|| NaiveDate::from_ymd_opt(year, 2, 28))
+    date.with_year(year).or_else(|| NaiveDate::from_ymd_opt(year, 2, 28))
 }
 
 #[cfg(test)]
@@ -341,11 +282,7 @@ mod tests {
     use super::*;
 
     fn options(customers: u64) -> Options {
-        Options {
-            customers,
-            stores: 30,
-            ..Options::default()
-        }
+        Options { customers, stores: 30, ..Options::default() }
     }
 
     #[test]
@@ -372,10 +309,7 @@ mod tests {
             if let Some(day) = population.joined_day(number) {
                 assert!(number >= population.present(day));
                 assert!(number < population.present(day + 1));
-                assert!(
-                    customer.created_ms
-                        < calendar::midnight_ms(plus(options.first_date(), day + 1))
-                );
+                assert!(customer.created_ms < calendar::midnight_ms(plus(options.first_date(), day + 1)));
             }
             assert!(customer.updated_ms >= customer.created_ms);
             assert!(customer.updated_ms < calendar::as_of_ms(options.until));

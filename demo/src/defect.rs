@@ -42,12 +42,10 @@ pub(crate) enum Defect {
 }
 
 use Defect::{
-    AmountMismatch, CustomerBinary, CustomerText, DateOutOfRange, DateText, DecimalNotANumber,
-    DecimalsTooMany, DeliveredAtMissing, DeliveredAtNull, DoubleCapture, Emoji, ExactRepeat,
-    ExtraField, ExtraNestedField, ItemName256Bytes, LateUpdate, MissingCapture, MoneyInteger,
-    Notes257Bytes, OrphanCapture, QuantityDouble, QuantityLong, QuantityText, RefundOverTotal,
-    SameInstantDuplicate, SchemaVersionDouble, StaleDuplicateAfter, StaleDuplicateBefore,
-    StarsLong, StoreIdLong,
+    AmountMismatch, CustomerBinary, CustomerText, DateOutOfRange, DateText, DecimalNotANumber, DecimalsTooMany, DeliveredAtMissing,
+    DeliveredAtNull, DoubleCapture, Emoji, ExactRepeat, ExtraField, ExtraNestedField, ItemName256Bytes, LateUpdate, MissingCapture,
+    MoneyInteger, Notes257Bytes, OrphanCapture, QuantityDouble, QuantityLong, QuantityText, RefundOverTotal, SameInstantDuplicate,
+    SchemaVersionDouble, StaleDuplicateAfter, StaleDuplicateBefore, StarsLong, StoreIdLong,
 };
 
 /// The defects of a period, the most important first: a data set of very few orders has only these.
@@ -110,15 +108,8 @@ impl Plan {
         }
         slots.truncate(usize::try_from(period).unwrap_or(usize::MAX));
         let count = slots.len() as u64;
-        let positions = (0..count)
-            .map(|slot| (2 * slot + 1) * period / (2 * count))
-            .zip(slots)
-            .collect();
-        Self {
-            period,
-            periods,
-            positions,
-        }
+        let positions = (0..count).map(|slot| (2 * slot + 1) * period / (2 * count)).zip(slots).collect();
+        Self { period, periods, positions }
     }
 
     /// The defect of the order with this number.
@@ -126,10 +117,7 @@ impl Plan {
         if ordinal / self.period >= self.periods {
             return None;
         }
-        let found = self
-            .positions
-            .binary_search_by_key(&(ordinal % self.period), |(position, _)| *position)
-            .ok()?;
+        let found = self.positions.binary_search_by_key(&(ordinal % self.period), |(position, _)| *position).ok()?;
         Some(self.positions[found].1)
     }
 }
@@ -179,12 +167,8 @@ impl Defect {
             DecimalsTooMany => "quarantined: items[].unitPrice is a double with three decimals",
             DateOutOfRange => "quarantined: promisedAt is outside the range of timestamps",
             DecimalNotANumber => "quarantined: totals.tip is a Decimal128 NaN",
-            StaleDuplicateBefore => {
-                "deduplicated: the later document counts, it has the greater updatedAt"
-            }
-            StaleDuplicateAfter => {
-                "deduplicated: the earlier document counts, it has the greater updatedAt"
-            }
+            StaleDuplicateBefore => "deduplicated: the later document counts, it has the greater updatedAt",
+            StaleDuplicateAfter => "deduplicated: the earlier document counts, it has the greater updatedAt",
             ExactRepeat => "deduplicated: the document is there twice",
             SameInstantDuplicate => "deduplicated: updatedAt is equal, the later document counts",
             QuantityLong => "converted: items[].quantity is an int64",
@@ -199,9 +183,7 @@ impl Defect {
             DoubleCapture => "a completed order with two succeeded captures",
             AmountMismatch => "the capture's amount is not the order's total",
             RefundOverTotal => "refunds exceed the total: revenue is negative",
-            ItemName256Bytes => {
-                "kept whole: items[].name has 256 bytes in UTF-8, and fewer characters"
-            }
+            ItemName256Bytes => "kept whole: items[].name has 256 bytes in UTF-8, and fewer characters",
             Notes257Bytes => "kept whole: delivery.notes has 255 bytes and then a letter of two",
             Emoji => "kept whole: delivery.notes and rating.comment have letters of four bytes",
             ExtraField => "fields that nobody declared are kept in _extra",
@@ -216,27 +198,19 @@ impl Defect {
     /// The table it shows in.
     pub(crate) fn table(self) -> &'static str {
         match self {
-            OrphanCapture | DoubleCapture | AmountMismatch | MissingCapture | RefundOverTotal => {
-                "platform.transactions"
-            }
+            OrphanCapture | DoubleCapture | AmountMismatch | MissingCapture | RefundOverTotal => "platform.transactions",
             _ => "shop.orders",
         }
     }
 
     /// Whether the order cannot be read and so is in no mart.
     pub(crate) fn is_quarantined(self) -> bool {
-        matches!(
-            self,
-            QuantityText | DateText | DecimalsTooMany | DateOutOfRange | DecimalNotANumber
-        )
+        matches!(self, QuantityText | DateText | DecimalsTooMany | DateOutOfRange | DecimalNotANumber)
     }
 
     /// Whether the dump holds a second document of the order.
     pub(crate) fn is_duplicated(self) -> bool {
-        matches!(
-            self,
-            StaleDuplicateBefore | StaleDuplicateAfter | ExactRepeat | SameInstantDuplicate
-        )
+        matches!(self, StaleDuplicateBefore | StaleDuplicateAfter | ExactRepeat | SameInstantDuplicate)
     }
 
     /// The schema version the order must have for it.
@@ -288,19 +262,10 @@ mod tests {
             let plan = Plan::new(orders);
             let found: Vec<Defect> = (0..orders).filter_map(|ordinal| plan.of(ordinal)).collect();
             let kinds: BTreeSet<Defect> = found.iter().copied().collect();
-            assert!(
-                SLOTS.iter().all(|defect| kinds.contains(defect)),
-                "{orders} orders"
-            );
-            let quarantined = found
-                .iter()
-                .filter(|defect| defect.is_quarantined())
-                .count() as u64;
+            assert!(SLOTS.iter().all(|defect| kinds.contains(defect)), "{orders} orders");
+            let quarantined = found.iter().filter(|defect| defect.is_quarantined()).count() as u64;
             assert!(quarantined >= 3);
-            assert!(
-                quarantined <= (orders / 2_000).max(3),
-                "{quarantined} of {orders}"
-            );
+            assert!(quarantined <= (orders / 2_000).max(3), "{quarantined} of {orders}");
         }
     }
 

@@ -43,11 +43,7 @@ const REPORTS_WAITING: usize = 16;
 ///
 /// # Errors
 /// [`Error::Option`] when an option is out of range, [`Error::NotEmpty`] when there are files, [`Error::File`] when one cannot be written.
-pub async fn generate_to_directory(
-    options: &Options,
-    directory: &Path,
-    progress: &(dyn Fn(&Progress) + Send + Sync),
-) -> Result<Answers> {
+pub async fn generate_to_directory(options: &Options, directory: &Path, progress: &(dyn Fn(&Progress) + Send + Sync)) -> Result<Answers> {
     options.check()?;
     let (sender, mut reports) = tokio::sync::mpsc::channel(REPORTS_WAITING);
     let options = options.clone();
@@ -65,18 +61,14 @@ pub async fn generate_to_directory(
 }
 
 fn write(options: &Options, directory: &Path, report: &mut dyn FnMut(Progress)) -> Result<Answers> {
-    let files = Files {
-        directory,
-        compress: options.compress,
-    };
+    let files = Files { directory, compress: options.compress };
     files.prepare(options.replace)?;
     let world = World::new(options);
     let answers = thread::scope(|scope| {
         // Two writers, because compression takes longer than making the rows.
         let (documents, documents_waiting) = sync_channel(CHUNKS_WAITING);
         let (tuples, tuples_waiting) = sync_channel(CHUNKS_WAITING);
-        let writers = [documents_waiting, tuples_waiting]
-            .map(|chunks| scope.spawn(|| files.write_chunks(chunks)));
+        let writers = [documents_waiting, tuples_waiting].map(|chunks| scope.spawn(|| files.write_chunks(chunks)));
         let made = make(&world, documents, tuples, report);
         for writer in writers {
             // A writer's own error tells more than that the maker could not hand on.
@@ -88,31 +80,19 @@ fn write(options: &Options, directory: &Path, report: &mut dyn FnMut(Progress)) 
     Ok(answers)
 }
 
-fn make(
-    world: &World,
-    documents: SyncSender<Chunk>,
-    tuples: SyncSender<Chunk>,
-    report: &mut dyn FnMut(Progress),
-) -> Result<Answers> {
+fn make(world: &World, documents: SyncSender<Chunk>, tuples: SyncSender<Chunk>, report: &mut dyn FnMut(Progress)) -> Result<Answers> {
     let mut last = None;
     let mut keep = |progress: Progress| {
         last = Some(progress);
         report(progress);
     };
     let mut emit = |chunk: Chunk| {
-        let writer = if chunk.table == Table::Orders {
-            &documents
-        } else {
-            &tuples
-        };
+        let writer = if chunk.table == Table::Orders { &documents } else { &tuples };
         writer.send(chunk).map_err(|_| Error::Stopped)
     };
     let answers = produce(world, Purpose::Dump, &mut emit, &mut keep);
     if let Some(progress) = last {
-        report(Progress {
-            phase: Phase::Finishing,
-            ..progress
-        });
+        report(Progress { phase: Phase::Finishing, ..progress });
     }
     answers
 }
@@ -149,20 +129,13 @@ impl Files<'_> {
     fn path(&self, table: Table, compress: bool) -> PathBuf {
         let ending = if compress { ".gz" } else { "" };
         match table {
-            Table::Orders => self
-                .directory
-                .join(format!("mongodb/shop/orders.bson{ending}")),
-            _ => self
-                .directory
-                .join(format!("postgres/{}.copy{ending}", table.source_name())),
+            Table::Orders => self.directory.join(format!("mongodb/shop/orders.bson{ending}")),
+            _ => self.directory.join(format!("postgres/{}.copy{ending}", table.source_name())),
         }
     }
 
     fn metadata_path(&self, compress: bool) -> PathBuf {
-        self.directory.join(format!(
-            "mongodb/shop/orders.metadata.json{}",
-            if compress { ".gz" } else { "" }
-        ))
+        self.directory.join(format!("mongodb/shop/orders.metadata.json{}", if compress { ".gz" } else { "" }))
     }
 
     fn answers_path(&self) -> PathBuf {
@@ -173,16 +146,9 @@ impl Files<'_> {
     fn prepare(&self, replace: bool) -> Result<()> {
         let filled = fs::read_dir(self.directory).is_ok_and(|mut entries| entries.next().is_some());
         if filled && !replace {
-            return Err(Error::NotEmpty {
-                kind: "folder",
-                name: self.directory.display().to_string(),
-            });
+            return Err(Error::NotEmpty { kind: "folder", name: self.directory.display().to_string() });
         }
-        let mut stale = vec![
-            self.answers_path(),
-            self.metadata_path(true),
-            self.metadata_path(false),
-        ];
+        let mut stale = vec![self.answers_path(), self.metadata_path(true), self.metadata_path(false)];
         for table in RELATIONS.into_iter().chain([Table::Orders]) {
             stale.extend([self.path(table, true), self.path(table, false)]);
         }
@@ -199,43 +165,26 @@ impl Files<'_> {
     }
 
     fn open(&self, path: &Path) -> Result<Sink> {
-        let file = File::create(path).map_err(|source| Error::File {
-            path: path.to_owned(),
-            source,
-        })?;
+        let file = File::create(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
         let file = BufWriter::with_capacity(1 << 17, file);
-        Ok(if self.compress {
-            Sink::Gzip(Box::new(GzEncoder::new(file, Compression::new(6))))
-        } else {
-            Sink::Plain(file)
-        })
+        Ok(if self.compress { Sink::Gzip(Box::new(GzEncoder::new(file, Compression::new(6)))) } else { Sink::Plain(file) })
     }
 
     /// Writes chunks to their tables' files until there are no more.
     fn write_chunks(&self, chunks: Receiver<Chunk>) -> Result<()> {
         let mut sinks: HashMap<Table, Sink> = HashMap::new();
-        let failed = |table, source| Error::File {
-            path: self.path(table, self.compress),
-            source,
-        };
+        let failed = |table, source| Error::File { path: self.path(table, self.compress), source };
         for chunk in chunks {
             let table = chunk.table;
             let sink = match sinks.entry(table) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => entry.insert(self.start(table)?),
             };
-            sink.write(&chunk.bytes)
-                .map_err(|source| failed(table, source))?;
+            sink.write(&chunk.bytes).map_err(|source| failed(table, source))?;
         }
         for (table, mut sink) in sinks {
-            let ended = if table == Table::Orders {
-                Ok(())
-            } else {
-                sink.write(&TRAILER)
-            };
-            ended
-                .and_then(|()| sink.finish())
-                .map_err(|source| failed(table, source))?;
+            let ended = if table == Table::Orders { Ok(()) } else { sink.write(&TRAILER) };
+            ended.and_then(|()| sink.finish()).map_err(|source| failed(table, source))?;
         }
         Ok(())
     }
@@ -244,8 +193,7 @@ impl Files<'_> {
         let path = self.path(table, self.compress);
         let mut sink = self.open(&path)?;
         if table != Table::Orders {
-            sink.write(&HEADER)
-                .map_err(|source| Error::File { path, source })?;
+            sink.write(&HEADER).map_err(|source| Error::File { path, source })?;
         }
         Ok(sink)
     }
@@ -257,25 +205,20 @@ impl Files<'_> {
             let path = self.path(table, self.compress);
             if !path.exists() {
                 let mut sink = self.start(table)?;
-                sink.write(&TRAILER)
-                    .and_then(|()| sink.finish())
-                    .map_err(|source| Error::File { path, source })?;
+                sink.write(&TRAILER).and_then(|()| sink.finish()).map_err(|source| Error::File { path, source })?;
             }
         }
         let path = self.metadata_path(self.compress);
         let mut sink = self.open(&path)?;
         let text = metadata(world.options.seed).to_string();
-        sink.write(text.as_bytes())
-            .and_then(|()| sink.finish())
-            .map_err(|source| Error::File { path, source })?;
+        sink.write(text.as_bytes()).and_then(|()| sink.finish()).map_err(|source| Error::File { path, source })?;
 
         let path = self.directory.join("postgres/schema.sql");
         let sql = format!("{}\n{}", schema::create_tables(), schema::create_indexes());
         fs::write(&path, sql).map_err(|source| Error::File { path, source })?;
 
         let path = self.answers_path();
-        let text =
-            serde_json::to_string_pretty(answers).expect("answers are plain values with text keys");
+        let text = serde_json::to_string_pretty(answers).expect("answers are plain values with text keys");
         let text = rows_on_one_line(&text);
         fs::write(&path, text + "\n").map_err(|source| Error::File { path, source })
     }
@@ -338,13 +281,7 @@ mod tests {
     fn rows_of_keys_take_one_line() {
         let value = json!({ "keys": [["a", 1], ["b", 2]], "names": ["x"], "none": [] });
         let text = rows_on_one_line(&serde_json::to_string_pretty(&value).unwrap());
-        assert!(
-            text.contains("\n    [\"a\", 1],\n    [\"b\", 2]\n"),
-            "{text}"
-        );
-        assert_eq!(
-            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
-            value
-        );
+        assert!(text.contains("\n    [\"a\", 1],\n    [\"b\", 2]\n"), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 }

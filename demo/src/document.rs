@@ -13,19 +13,13 @@ impl<'buffer> DocumentWriter<'buffer> {
     pub(crate) fn new(bytes: &'buffer mut Vec<u8>) -> Self {
         let start = bytes.len();
         bytes.extend_from_slice(&[0; 4]);
-        Self {
-            bytes,
-            open: vec![start],
-        }
+        Self { bytes, open: vec![start] }
     }
 
     /// Ends the document.
     pub(crate) fn finish(mut self) {
         self.end();
-        assert!(
-            self.open.is_empty(),
-            "each sub-document must be ended before its parent"
-        );
+        assert!(self.open.is_empty(), "each sub-document must be ended before its parent");
     }
 
     fn element(&mut self, kind: u8, key: &str) {
@@ -61,8 +55,7 @@ impl<'buffer> DocumentWriter<'buffer> {
     pub(crate) fn end(&mut self) {
         self.bytes.push(0);
         let start = self.open.pop().expect("something is open");
-        let length =
-            i32::try_from(self.bytes.len() - start).expect("an order is far below two gigabytes");
+        let length = i32::try_from(self.bytes.len() - start).expect("an order is far below two gigabytes");
         self.bytes[start..start + 4].copy_from_slice(&length.to_le_bytes());
     }
 
@@ -136,8 +129,7 @@ impl<'buffer> DocumentWriter<'buffer> {
     /// Decimal128's NaN.
     pub(crate) fn decimal_not_a_number(&mut self, key: &str) {
         self.element(0x13, key);
-        self.bytes
-            .extend_from_slice(&(0x7c_u128 << 120).to_le_bytes());
+        self.bytes.extend_from_slice(&(0x7c_u128 << 120).to_le_bytes());
     }
 }
 
@@ -181,13 +173,7 @@ mod tests {
 
     #[test]
     fn decimals_read_as_they_should() {
-        for (coefficient, scale, text) in [
-            (1_234, 2, "12.34"),
-            (-5, 2, "-0.05"),
-            (0, 2, "0.00"),
-            (7, 0, "7"),
-            (120, 1, "12.0"),
-        ] {
+        for (coefficient, scale, text) in [(1_234, 2, "12.34"), (-5, 2, "-0.05"), (0, 2, "0.00"), (7, 0, "7"), (120, 1, "12.0")] {
             let mut bytes = Vec::new();
             let mut writer = DocumentWriter::new(&mut bytes);
             writer.decimal("d", coefficient, scale);

@@ -82,31 +82,15 @@ impl Error {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Option { .. } => "Give a value inside the range.",
-            Self::NotEmpty { kind: "folder", .. } => {
-                "Choose an empty folder, or pass --replace to write over it."
-            }
-            Self::NotEmpty { .. } => {
-                "Choose an empty database, or pass --replace to drop the demo's own tables first."
-            }
-            Self::NothingToChange { .. } => {
-                "Generate the data set without changes first, with the same options."
-            }
-            Self::File { .. } => {
-                "Check that the folder can be written to and that the disk has room."
-            }
-            Self::Address { server: "MongoDB" } => {
-                "Write it as mongodb://user:password@host:port/."
-            }
+            Self::NotEmpty { kind: "folder", .. } => "Choose an empty folder, or pass --replace to write over it.",
+            Self::NotEmpty { .. } => "Choose an empty database, or pass --replace to drop the demo's own tables first.",
+            Self::NothingToChange { .. } => "Generate the data set without changes first, with the same options.",
+            Self::File { .. } => "Check that the folder can be written to and that the disk has room.",
+            Self::Address { server: "MongoDB" } => "Write it as mongodb://user:password@host:port/.",
             Self::Address { .. } => "Write it as postgres://user:password@host:port/database.",
-            Self::Mongodb { .. } => {
-                "Check that the server runs and that the user may write to the database."
-            }
-            Self::Postgres { .. } => {
-                "Check that the server runs and that the user may create schemas in the database."
-            }
-            Self::Refused { .. } => {
-                "Look the code up among MongoDB's error codes; 11000 means that a document with this key is there."
-            }
+            Self::Mongodb { .. } => "Check that the server runs and that the user may write to the database.",
+            Self::Postgres { .. } => "Check that the server runs and that the user may create schemas in the database.",
+            Self::Refused { .. } => "Look the code up among MongoDB's error codes; 11000 means that a document with this key is there.",
             Self::Stopped => "Run the command again, and report it if it happens twice.",
         }
     }

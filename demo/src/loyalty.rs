@@ -50,15 +50,9 @@ pub(crate) fn takes_part(seed: u64, customer: u64) -> bool {
 
 impl Balances {
     pub(crate) fn new(world: &World) -> Self {
-        let customers = usize::try_from(world.options.customers)
-            .expect("options keep customers below a billion");
+        let customers = usize::try_from(world.options.customers).expect("options keep customers below a billion");
         let late = if world.late_orders > 0 { customers } else { 0 };
-        Self {
-            base: vec![0; customers],
-            late: vec![0; late],
-            touched: vec![0; customers],
-            late_touched: vec![0; late],
-        }
+        Self { base: vec![0; customers], late: vec![0; late], touched: vec![0; customers], late_touched: vec![0; late] }
     }
 
     /// The entries an order makes. Entries of the base data set do not depend on what happens a day later.
@@ -67,20 +61,12 @@ impl Balances {
         let Some(customer) = order.customer else {
             return entries;
         };
-        let earned_ms = order
-            .history
-            .iter()
-            .find(|(status, ..)| status.is_completed())
-            .map(|(_, at, _)| *at);
+        let earned_ms = order.history.iter().find(|(status, ..)| status.is_completed()).map(|(_, at, _)| *at);
         let Some(earned_ms) = earned_ms.filter(|_| takes_part(world.options.seed, customer)) else {
             return entries;
         };
         let late = order.is_new || order.closed_late;
-        let posted_ms = if order.closed_late {
-            order.updated_ms
-        } else {
-            earned_ms
-        };
+        let posted_ms = if order.closed_late { order.updated_ms } else { earned_ms };
         let eligible = order.totals.subtotal - order.totals.discount;
         let points = (order.currency.in_euro_cents(eligible) / 100).clamp(1, 100_000) as i32;
         let id = 1 + order.ordinal * PER_ORDER;
@@ -108,11 +94,8 @@ impl Balances {
             entries.push(entry(id, -points, "reversal", at_ms, refund_late || late));
         }
         for entry in &entries {
-            let (balances, touched) = if entry.changed {
-                (&mut self.late, &mut self.late_touched)
-            } else {
-                (&mut self.base, &mut self.touched)
-            };
+            let (balances, touched) =
+                if entry.changed { (&mut self.late, &mut self.late_touched) } else { (&mut self.base, &mut self.touched) };
             balances[index] += entry.points;
             touched[index] = touched[index].max((entry.created_ms / 1_000) as u32);
         }
@@ -125,30 +108,15 @@ impl Balances {
             return None;
         }
         let index = customer as usize;
-        let late = self
-            .late_touched
-            .get(index)
-            .is_some_and(|seconds| *seconds > 0);
+        let late = self.late_touched.get(index).is_some_and(|seconds| *seconds > 0);
         let points = self.base[index] + self.late.get(index).copied().unwrap_or(0);
         let tier = match points {
             500.. => "gold",
             150..=499 => "silver",
             _ => "bronze",
         };
-        let joined_ms =
-            customer::customer(&world.options, &world.population, customer, None).created_ms;
-        let seconds = if late {
-            self.late_touched[index]
-        } else {
-            self.touched[index]
-        };
-        Some(Account {
-            customer,
-            tier,
-            points,
-            joined_ms,
-            updated_ms: (i64::from(seconds) * 1_000).max(joined_ms),
-            changed: late,
-        })
+        let joined_ms = customer::customer(&world.options, &world.population, customer, None).created_ms;
+        let seconds = if late { self.late_touched[index] } else { self.touched[index] };
+        Some(Account { customer, tier, points, joined_ms, updated_ms: (i64::from(seconds) * 1_000).max(joined_ms), changed: late })
     }
 }

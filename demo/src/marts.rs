@@ -37,13 +37,7 @@ const ORDERS: &[(&str, u8)] = &[
     ("revenue", 2),
     ("promotion_count", 0),
 ];
-const ORDER_ITEMS: &[(&str, u8)] = &[
-    ("quantity", 0),
-    ("unit_price", 2),
-    ("modifiers_amount", 2),
-    ("discount", 2),
-    ("line_total", 2),
-];
+const ORDER_ITEMS: &[(&str, u8)] = &[("quantity", 0), ("unit_price", 2), ("modifiers_amount", 2), ("discount", 2), ("line_total", 2)];
 const PAYMENTS: &[(&str, u8)] = &[("amount", 2), ("fee", 4)];
 const DELIVERIES: &[(&str, u8)] = &[("distance_m", 0), ("cost", 2)];
 const CUSTOMERS: &[(&str, u8)] = &[("points_balance", 0)];
@@ -58,15 +52,8 @@ const COVERAGE_ORDERS: &[(&str, u8)] = &[
     ("new_customers", 0),
     ("stores", 0),
 ];
-const COVERAGE_STORES: &[(&str, u8)] = &[
-    ("orders", 0),
-    ("completed", 0),
-    ("cancelled", 0),
-    ("late_orders", 0),
-    ("revenue", 2),
-    ("average_order_value", 2),
-    ("cells", 0),
-];
+const COVERAGE_STORES: &[(&str, u8)] =
+    &[("orders", 0), ("completed", 0), ("cancelled", 0), ("late_orders", 0), ("revenue", 2), ("average_order_value", 2), ("cells", 0)];
 const SEGMENT_BIRTHDAYS: &[(&str, u8)] = &[("age_turned", 0)];
 
 /// Counts of orders.
@@ -117,16 +104,8 @@ impl Keys {
     /// The keys in order: by their columns from left to right.
     fn finish(mut self) -> Option<Vec<Value>> {
         fn sort_key(row: &Value) -> Vec<(u64, String)> {
-            let cell = |value: &Value| {
-                (
-                    value.as_u64().unwrap_or(0),
-                    value.as_str().unwrap_or("").to_owned(),
-                )
-            };
-            row.as_array().map_or_else(
-                || vec![cell(row)],
-                |columns| columns.iter().map(cell).collect(),
-            )
+            let cell = |value: &Value| (value.as_u64().unwrap_or(0), value.as_str().unwrap_or("").to_owned());
+            row.as_array().map_or_else(|| vec![cell(row)], |columns| columns.iter().map(cell).collect())
         }
         self.rows.sort_by_cached_key(sort_key);
         (!self.over).then_some(self.rows)
@@ -191,11 +170,7 @@ impl Marts {
         }
         let totals = &order.totals;
         self.orders.add(&[
-            order
-                .lines
-                .iter()
-                .map(|line| i64::from(line.quantity))
-                .sum(),
+            order.lines.iter().map(|line| i64::from(line.quantity)).sum(),
             totals.subtotal,
             totals.discount,
             totals.delivery_fee,
@@ -209,34 +184,18 @@ impl Marts {
         ]);
         for line in &order.lines {
             let quantity = i64::from(line.quantity);
-            self.order_items.add(&[
-                quantity,
-                line.unit_price,
-                line.modifiers_amount(),
-                line.discount,
-                line.total(),
-            ]);
+            self.order_items.add(&[quantity, line.unit_price, line.modifiers_amount(), line.discount, line.total()]);
         }
         let currency = order.currency.code;
         let by_store = self.by_store.entry((order.store, currency)).or_default();
         by_store.add(order, is_new);
-        let place = order
-            .delivery
-            .as_ref()
-            .filter(|_| order.fulfilment == Fulfilment::Delivery)
-            .and_then(|delivery| delivery.place);
+        let place = order.delivery.as_ref().filter(|_| order.fulfilment == Fulfilment::Delivery).and_then(|delivery| delivery.place);
         let Some(place) = place else { return };
-        let point =
-            LatLng::new(place.latitude, place.longitude).expect("a city's places are finite");
+        let point = LatLng::new(place.latitude, place.longitude).expect("a city's places are finite");
         let finest = point.to_cell(Resolution::Nine);
         for resolution in [Resolution::Seven, Resolution::Eight, Resolution::Nine] {
-            let cell = finest
-                .parent(resolution)
-                .expect("the resolution is not finer");
-            self.cells
-                .entry((cell, currency))
-                .or_default()
-                .add(order, is_new);
+            let cell = finest.parent(resolution).expect("the resolution is not finer");
+            self.cells.entry((cell, currency)).or_default().add(order, is_new);
             if resolution == Resolution::Eight {
                 by_store.cells.insert(cell);
             }
@@ -258,20 +217,10 @@ impl Marts {
                 counts.stores.len() as i64,
             ]);
             let resolution = u8::from(cell.resolution());
-            self.coverage_orders_keys.push(json!([
-                date,
-                resolution,
-                cell.to_string(),
-                currency,
-                counts.orders
-            ]));
+            self.coverage_orders_keys.push(json!([date, resolution, cell.to_string(), currency, counts.orders]));
         }
         for ((store, currency), counts) in self.by_store.drain() {
-            let average = if counts.completed > 0 {
-                divide(counts.revenue, counts.completed)
-            } else {
-                0
-            };
+            let average = if counts.completed > 0 { divide(counts.revenue, counts.completed) } else { 0 };
             self.coverage_stores.add(&[
                 counts.orders,
                 counts.completed,
@@ -281,12 +230,7 @@ impl Marts {
                 average,
                 counts.cells.len() as i64,
             ]);
-            self.coverage_stores_keys.push(json!([
-                date,
-                world.stores[store].id,
-                currency,
-                counts.orders
-            ]));
+            self.coverage_stores_keys.push(json!([date, world.stores[store].id, currency, counts.orders]));
         }
     }
 
@@ -295,8 +239,7 @@ impl Marts {
     }
 
     pub(crate) fn delivery(&mut self, delivery: &Delivery) {
-        self.deliveries
-            .add(&[i64::from(delivery.distance_m), delivery.cost]);
+        self.deliveries.add(&[i64::from(delivery.distance_m), delivery.cost]);
     }
 
     pub(crate) fn store(&mut self, store: &Store) {
@@ -304,35 +247,22 @@ impl Marts {
     }
 
     /// Counts a customer, when all orders have been.
-    pub(crate) fn customer(
-        &mut self,
-        world: &World,
-        number: u64,
-        customer: &Customer,
-        points: Option<i32>,
-    ) {
+    pub(crate) fn customer(&mut self, world: &World, number: u64, customer: &Customer, points: Option<i32>) {
         self.customers.add(&[i64::from(points.unwrap_or(0))]);
-        if !customer.marketing_opt_in
-            || customer.deleted_ms.is_some()
-            || !self.completed_lately.get(number)
-        {
+        if !customer.marketing_opt_in || customer.deleted_ms.is_some() || !self.completed_lately.get(number) {
             return;
         }
         let Some(birth_date) = customer.birth_date else {
             return;
         };
-        let today = calendar::local_date(
-            world.as_of_ms(),
-            customer.time_zone.unwrap_or(chrono_tz::UTC),
-        );
+        let today = calendar::local_date(world.as_of_ms(), customer.time_zone.unwrap_or(chrono_tz::UTC));
         let Some(birthday) = next_birthday(birth_date, today) else {
             return;
         };
         let age = birthday.year() - birth_date.year();
         if birthday <= calendar::plus(today, HORIZON_DAYS) && age >= MINIMUM_AGE {
             self.segment_birthdays.add(&[i64::from(age)]);
-            self.birthdays
-                .push(uuid::Uuid::from_bytes(customer.id).to_string());
+            self.birthdays.push(uuid::Uuid::from_bytes(customer.id).to_string());
         }
     }
 
@@ -347,29 +277,12 @@ impl Marts {
             ("deliveries", self.deliveries, None),
             ("customers", self.customers, None),
             ("stores", self.stores, None),
-            (
-                "coverage_orders",
-                self.coverage_orders,
-                self.coverage_orders_keys.finish(),
-            ),
-            (
-                "coverage_stores",
-                self.coverage_stores,
-                self.coverage_stores_keys.finish(),
-            ),
+            ("coverage_orders", self.coverage_orders, self.coverage_orders_keys.finish()),
+            ("coverage_stores", self.coverage_stores, self.coverage_stores_keys.finish()),
             ("segment_birthdays", self.segment_birthdays, Some(birthdays)),
         ]
         .into_iter()
-        .map(|(name, sheet, keys)| {
-            (
-                name.to_owned(),
-                Figures {
-                    rows: sheet.rows,
-                    sums: sheet.sums(),
-                    keys,
-                },
-            )
-        })
+        .map(|(name, sheet, keys)| (name.to_owned(), Figures { rows: sheet.rows, sums: sheet.sums(), keys }))
         .collect()
     }
 }
@@ -377,11 +290,7 @@ impl Marts {
 /// The first birthday on or after a date; 29 February is the 28th in common years.
 fn next_birthday(birth_date: NaiveDate, today: NaiveDate) -> Option<NaiveDate> {
     let this_year = with_year(birth_date, today.year())?;
-    if this_year >= today {
-        Some(this_year)
-    } else {
-        with_year(birth_date, today.year() + 1)
-    }
+    if this_year >= today { Some(this_year) } else { with_year(birth_date, today.year() + 1) }
 }
 
 #[cfg(test)]
@@ -394,26 +303,11 @@ mod tests {
 
     #[test]
     fn birthdays_come_next() {
-        assert_eq!(
-            next_birthday(date("1990-01-02"), date("2025-12-31")),
-            Some(date("2026-01-02"))
-        );
-        assert_eq!(
-            next_birthday(date("1990-12-31"), date("2025-12-31")),
-            Some(date("2025-12-31"))
-        );
-        assert_eq!(
-            next_birthday(date("1996-02-29"), date("2025-02-28")),
-            Some(date("2025-02-28"))
-        );
-        assert_eq!(
-            next_birthday(date("1996-02-29"), date("2028-02-28")),
-            Some(date("2028-02-29"))
-        );
-        assert_eq!(
-            next_birthday(date("1996-02-29"), date("2025-03-01")),
-            Some(date("2026-02-28"))
-        );
+        assert_eq!(next_birthday(date("1990-01-02"), date("2025-12-31")), Some(date("2026-01-02")));
+        assert_eq!(next_birthday(date("1990-12-31"), date("2025-12-31")), Some(date("2025-12-31")));
+        assert_eq!(next_birthday(date("1996-02-29"), date("2025-02-28")), Some(date("2025-02-28")));
+        assert_eq!(next_birthday(date("1996-02-29"), date("2028-02-28")), Some(date("2028-02-29")));
+        assert_eq!(next_birthday(date("1996-02-29"), date("2025-03-01")), Some(date("2026-02-28")));
     }
 
     #[test]
@@ -426,9 +320,6 @@ mod tests {
         let mut keys = Keys::default();
         keys.push(json!(["2025-01-02", 10]));
         keys.push(json!(["2025-01-02", 9]));
-        assert_eq!(
-            keys.finish(),
-            Some(vec![json!(["2025-01-02", 9]), json!(["2025-01-02", 10])])
-        );
+        assert_eq!(keys.finish(), Some(vec![json!(["2025-01-02", 9]), json!(["2025-01-02", 10])]));
     }
 }

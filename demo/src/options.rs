@@ -52,18 +52,13 @@ impl Options {
     /// How many orders the base data set has.
     #[must_use]
     pub fn orders_total(&self) -> u64 {
-        self.orders.unwrap_or_else(|| {
-            (self.customers * u64::from(self.days) * ORDERS_PER_CUSTOMER_AND_DAY_PERCENT)
-                .div_ceil(100)
-        })
+        self.orders.unwrap_or_else(|| (self.customers * u64::from(self.days) * ORDERS_PER_CUSTOMER_AND_DAY_PERCENT).div_ceil(100))
     }
 
     /// The first business date.
     #[must_use]
     pub fn first_date(&self) -> NaiveDate {
-        self.until
-            .checked_sub_days(Days::new(u64::from(self.days.saturating_sub(1))))
-            .unwrap_or(NaiveDate::MIN)
+        self.until.checked_sub_days(Days::new(u64::from(self.days.saturating_sub(1)))).unwrap_or(NaiveDate::MIN)
     }
 
     /// Refuses what cannot be generated.

@@ -44,10 +44,7 @@ impl Status {
     }
 
     pub(crate) fn is_open(self) -> bool {
-        matches!(
-            self,
-            Self::Placed | Self::Accepted | Self::Preparing | Self::OnTheWay
-        )
+        matches!(self, Self::Placed | Self::Accepted | Self::Preparing | Self::OnTheWay)
     }
 }
 
@@ -202,28 +199,15 @@ pub(crate) struct Order {
 impl Order {
     /// Succeeded refunds.
     pub(crate) fn refunded(&self) -> i64 {
-        self.refunds
-            .iter()
-            .filter(|refund| refund.succeeded)
-            .map(|refund| refund.amount)
-            .sum()
+        self.refunds.iter().filter(|refund| refund.succeeded).map(|refund| refund.amount).sum()
     }
 
     pub(crate) fn revenue(&self) -> i64 {
-        if self.status.is_completed() {
-            self.totals.total - self.totals.tip - self.refunded()
-        } else {
-            0
-        }
+        if self.status.is_completed() { self.totals.total - self.totals.tip - self.refunded() } else { 0 }
     }
 
     pub(crate) fn is_late(&self) -> bool {
-        self.status.is_completed()
-            && self
-                .arrival
-                .instant_ms()
-                .zip(self.promised_ms)
-                .is_some_and(|(arrived, promised)| arrived > promised)
+        self.status.is_completed() && self.arrival.instant_ms().zip(self.promised_ms).is_some_and(|(arrived, promised)| arrived > promised)
     }
 
     pub(crate) fn is_quarantined(&self) -> bool {
@@ -232,10 +216,7 @@ impl Order {
 
     /// The first time a status was reached.
     pub(crate) fn reached_ms(&self, status: Status) -> Option<i64> {
-        self.history
-            .iter()
-            .find(|(reached, ..)| *reached == status)
-            .map(|(_, at, _)| *at)
+        self.history.iter().find(|(reached, ..)| *reached == status).map(|(_, at, _)| *at)
     }
 
     pub(crate) fn id_text(&self) -> String {

@@ -89,9 +89,7 @@ fn instants(writer: &mut DocumentWriter<'_>, order: &Order) {
         (_, None) => writer.null("promisedAt"),
     }
     match (order.defect, order.arrival) {
-        (Some(Defect::DateText), Arrival::At(at_ms)) => {
-            writer.text("deliveredAt", &calendar::text(at_ms))
-        }
+        (Some(Defect::DateText), Arrival::At(at_ms)) => writer.text("deliveredAt", &calendar::text(at_ms)),
         (_, Arrival::At(at_ms)) => writer.date("deliveredAt", at_ms),
         (_, Arrival::Null) => writer.null("deliveredAt"),
         (_, Arrival::Missing) => {}
@@ -149,15 +147,10 @@ fn totals(writer: &mut DocumentWriter<'_>, order: &Order) {
         money(writer, version, "serviceFee", totals.service_fee);
     }
     match order.defect {
-        Some(Defect::MoneyInteger) => writer.int32(
-            "tip",
-            i32::try_from(totals.tip / 100).expect("a tip is small"),
-        ),
+        Some(Defect::MoneyInteger) => writer.int32("tip", i32::try_from(totals.tip / 100).expect("a tip is small")),
         Some(Defect::DecimalNotANumber) => writer.decimal_not_a_number("tip"),
         // Many writers leave the decimals off a nought.
-        _ if version > 1 && totals.tip == 0 && order.ordinal.is_multiple_of(2) => {
-            writer.decimal("tip", 0, 0)
-        }
+        _ if version > 1 && totals.tip == 0 && order.ordinal.is_multiple_of(2) => writer.decimal("tip", 0, 0),
         _ => money(writer, version, "tip", totals.tip),
     }
     money(writer, version, "tax", totals.tax);
@@ -166,19 +159,11 @@ fn totals(writer: &mut DocumentWriter<'_>, order: &Order) {
     writer.end();
 }
 
-fn destination(
-    writer: &mut DocumentWriter<'_>,
-    world: &World,
-    order: &Order,
-    delivery: &Destination,
-) {
+fn destination(writer: &mut DocumentWriter<'_>, world: &World, order: &Order, delivery: &Destination) {
     let city = world.stores[order.store].city();
     writer.document("delivery");
     if order.version == 1 {
-        writer.text(
-            "address",
-            &format!("{}, {} {}", delivery.street, delivery.postcode, city.name),
-        );
+        writer.text("address", &format!("{}, {} {}", delivery.street, delivery.postcode, city.name));
     } else {
         writer.document("address");
         writer.text("street", &delivery.street);
@@ -243,10 +228,7 @@ fn device(writer: &mut DocumentWriter<'_>, order: &Order) {
     match order.channel {
         "web" => {
             writer.document("device");
-            writer.text(
-                "browser",
-                ["firefox", "chrome", "safari"][(draw % 3) as usize],
-            );
+            writer.text("browser", ["firefox", "chrome", "safari"][(draw % 3) as usize]);
             writer.array("viewport");
             writer.int32("0", 1_280 + (draw % 640) as i32);
             writer.int32("1", 720);
@@ -288,12 +270,7 @@ fn extra(writer: &mut DocumentWriter<'_>, order: &Order) {
 /// An older state of the order, as it was while the courier was on the way. `updatedAt` is the smaller.
 pub(crate) fn stale(order: &Order) -> Order {
     let mut stale = order.clone();
-    stale.history.retain(|(status, ..)| {
-        matches!(
-            status,
-            Status::Placed | Status::Accepted | Status::Preparing | Status::OnTheWay
-        )
-    });
+    stale.history.retain(|(status, ..)| matches!(status, Status::Placed | Status::Accepted | Status::Preparing | Status::OnTheWay));
     let (status, at_ms, _) = *stale.history.last().expect("every order was placed");
     stale.status = status;
     stale.arrival = Arrival::Missing;

@@ -42,22 +42,11 @@ struct Ledger<'order> {
 }
 
 impl Ledger<'_> {
-    fn push(
-        &mut self,
-        slot: u64,
-        kind: &'static str,
-        status: &'static str,
-        amount: i64,
-        at_ms: i64,
-    ) -> &mut Transaction {
+    fn push(&mut self, slot: u64, kind: &'static str, status: &'static str, amount: i64, at_ms: i64) -> &mut Transaction {
         let created_us = at_ms * 1_000 + self.random.between(0, 999);
         let settled_us = created_us + self.random.between(80_000, 2_500_000);
         // 1.4 % and, when a refund is made, nothing.
-        let fee = if kind == "capture" && self.method != "cash" {
-            amount * 14 / 10
-        } else {
-            0
-        };
+        let fee = if kind == "capture" && self.method != "cash" { amount * 14 / 10 } else { 0 };
         let payload = (self.provider != "till").then(|| self.payload());
         self.rows.push(Transaction {
             id: (1 + self.order.ordinal * PER_ORDER + slot) as i64,
@@ -89,10 +78,7 @@ impl Ledger<'_> {
                     risk > 400
                 )
             }
-            "blik" => format!(
-                "{{\"bank\": \"Bank Pod Lipą\", \"reference\": \"{reference}\", \"attempts\": {}}}",
-                1 + risk % 3
-            ),
+            "blik" => format!("{{\"bank\": \"Bank Pod Lipą\", \"reference\": \"{reference}\", \"attempts\": {}}}", 1 + risk % 3),
             _ => format!("{{\"reference\": \"{reference}\", \"tags\": [], \"note\": null}}"),
         }
     }
@@ -117,56 +103,27 @@ pub(crate) fn transactions(world: &World, order: &Order) -> Vec<Transaction> {
         "blik" => "payhub",
         _ => *random.pick(&["payhub", "cardwise"]),
     };
-    let mut ledger = Ledger {
-        order,
-        method,
-        provider,
-        random,
-        rows: Vec::with_capacity(4),
-    };
+    let mut ledger = Ledger { order, method, provider, random, rows: Vec::with_capacity(4) };
     let placed_ms = order.placed_ms;
     // What was authorized when the order was placed: an edit of the total comes later.
     let authorized = order.totals.total - order.tip_added;
     let failed = order.status == Status::Failed;
     if method != "cash" {
-        ledger.push(
-            0,
-            "authorization",
-            if failed { "failed" } else { "succeeded" },
-            authorized,
-            placed_ms + 1_500,
-        );
+        ledger.push(0, "authorization", if failed { "failed" } else { "succeeded" }, authorized, placed_ms + 1_500);
     }
     capture(order, &mut ledger);
     refunds(world, order, &mut ledger, false);
-    if order.defect.is_none() && method == "card" && order.ordinal % 977 == 5 && !order.closed_late
-    {
+    if order.defect.is_none() && method == "card" && order.ordinal % 977 == 5 && !order.closed_late {
         if let Some(at_ms) = order.handed_over_ms {
-            let as_of_ms = if order.is_new {
-                world.as_of_ms()
-            } else {
-                world.base_as_of_ms
-            };
+            let as_of_ms = if order.is_new { world.as_of_ms() } else { world.base_as_of_ms };
             let at_ms = (at_ms + 3 * 24 * 60 * MINUTE_MS).min(as_of_ms - 10 * MINUTE_MS);
-            ledger.push(
-                5,
-                "chargeback",
-                "succeeded",
-                authorized,
-                at_ms.max(order.placed_ms),
-            );
+            ledger.push(5, "chargeback", "succeeded", authorized, at_ms.max(order.placed_ms));
         }
     }
     // Last, so that the numbers drawn for the rows before it are those of the base data set.
     refunds(world, order, &mut ledger, true);
     if order.defect == Some(Defect::OrphanCapture) {
-        let row = ledger.push(
-            6,
-            "capture",
-            "succeeded",
-            order.totals.total,
-            order.placed_ms + 3_000,
-        );
+        let row = ledger.push(6, "capture", "succeeded", order.totals.total, order.placed_ms + 3_000);
         row.order_id = orphan_id(world, order);
         row.customer = None;
     }
@@ -174,24 +131,9 @@ pub(crate) fn transactions(world: &World, order: &Order) -> Vec<Transaction> {
 }
 
 fn refunds(world: &World, order: &Order, ledger: &mut Ledger<'_>, late: bool) {
-    for (number, refund) in order
-        .refunds
-        .iter()
-        .enumerate()
-        .filter(|(_, refund)| refund.late == late)
-    {
-        let status = if refund.succeeded {
-            "succeeded"
-        } else {
-            "failed"
-        };
-        let row = ledger.push(
-            2 + number as u64,
-            "refund",
-            status,
-            refund.amount,
-            refund.at_ms,
-        );
+    for (number, refund) in order.refunds.iter().enumerate().filter(|(_, refund)| refund.late == late) {
+        let status = if refund.succeeded { "succeeded" } else { "failed" };
+        let row = ledger.push(2 + number as u64, "refund", status, refund.amount, refund.at_ms);
         if late {
             row.id = late_id(world, order.ordinal);
             row.changed = true;
@@ -201,11 +143,7 @@ fn refunds(world: &World, order: &Order, ledger: &mut Ledger<'_>, late: bool) {
 
 fn capture(order: &Order, ledger: &mut Ledger<'_>) {
     let authorized = order.totals.total - order.tip_added;
-    let done_ms = order
-        .history
-        .iter()
-        .find(|(status, ..)| status.is_completed())
-        .map(|(_, at, _)| *at);
+    let done_ms = order.history.iter().find(|(status, ..)| status.is_completed()).map(|(_, at, _)| *at);
     if order.defect == Some(Defect::MissingCapture) {
         return;
     }
@@ -219,11 +157,7 @@ fn capture(order: &Order, ledger: &mut Ledger<'_>) {
             }
         }
         (_, Some(done_ms)) => {
-            let amount = if order.defect == Some(Defect::AmountMismatch) {
-                authorized - 1
-            } else {
-                authorized
-            };
+            let amount = if order.defect == Some(Defect::AmountMismatch) { authorized - 1 } else { authorized };
             // An order that was open had no capture yet: it is new.
             let at_ms = done_ms + 20_000;
             let closed_late = order.closed_late;
@@ -231,11 +165,7 @@ fn capture(order: &Order, ledger: &mut Ledger<'_>) {
             row.changed |= closed_late;
             if let Some(edited_ms) = order.recaptured_ms {
                 row.amount = order.totals.total;
-                row.fee = if row.fee == 0 {
-                    0
-                } else {
-                    row.amount * 14 / 10
-                };
+                row.fee = if row.fee == 0 { 0 } else { row.amount * 14 / 10 };
                 row.updated_us = edited_ms * 1_000 + 250_000;
                 row.changed = true;
             }
@@ -260,11 +190,7 @@ fn late_id(world: &World, ordinal: u64) -> i64 {
 
 /// An ObjectId that no order has.
 pub(crate) fn orphan_id(world: &World, order: &Order) -> String {
-    hex::encode(object_id(
-        world.options.seed ^ Topic::Orphan as u64,
-        u64::MAX - order.ordinal,
-        order.placed_ms,
-    ))
+    hex::encode(object_id(world.options.seed ^ Topic::Orphan as u64, u64::MAX - order.ordinal, order.placed_ms))
 }
 
 /// A row of `delivery.deliveries`. Instants are milliseconds since 1970.
@@ -308,14 +234,8 @@ pub(crate) fn delivery(world: &World, order: &Order) -> Option<Delivery> {
     };
     let assigned_ms = accepted_ms.map(|at_ms| at_ms + 20_000);
     let number = (order.ordinal % u64::from(COURIERS_PER_STORE)) as u32;
-    let courier_id =
-        assigned_ms.map(|_| (order.store as u32 * COURIERS_PER_STORE + number) as i32 + 1);
-    let updated_ms = [assigned_ms, picked_up_ms, order.handed_over_ms]
-        .into_iter()
-        .flatten()
-        .max()
-        .unwrap_or(order.placed_ms)
-        + 700;
+    let courier_id = assigned_ms.map(|_| (order.store as u32 * COURIERS_PER_STORE + number) as i32 + 1);
+    let updated_ms = [assigned_ms, picked_up_ms, order.handed_over_ms].into_iter().flatten().max().unwrap_or(order.placed_ms) + 700;
     let changed = order.is_new || order.closed_late;
     Some(Delivery {
         id: (1 + order.ordinal) as i64,
@@ -330,11 +250,7 @@ pub(crate) fn delivery(world: &World, order: &Order) -> Option<Delivery> {
         distance_m,
         dropoff: (destination.dropoff.longitude, destination.dropoff.latitude),
         cost: order.currency.price(180 + i64::from(distance_m) / 25),
-        updated_ms: if order.closed_late {
-            updated_ms.max(order.updated_ms)
-        } else {
-            updated_ms
-        },
+        updated_ms: if order.closed_late { updated_ms.max(order.updated_ms) } else { updated_ms },
         changed,
     })
 }

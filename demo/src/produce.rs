@@ -94,11 +94,7 @@ impl Output<'_> {
         let before = buffer.len();
         write(buffer);
         self.bytes += (buffer.len() - before) as u64;
-        if buffer.len() >= CHUNK_BYTES {
-            self.flush(table)
-        } else {
-            Ok(())
-        }
+        if buffer.len() >= CHUNK_BYTES { self.flush(table) } else { Ok(()) }
     }
 
     fn flush(&mut self, table: Table) -> Result<()> {
@@ -106,22 +102,14 @@ impl Output<'_> {
         if bytes.is_empty() {
             return Ok(());
         }
-        (self.emit)(Chunk {
-            table,
-            bytes,
-            upsert: self.purpose == Purpose::Changes,
-        })
+        (self.emit)(Chunk { table, bytes, upsert: self.purpose == Purpose::Changes })
     }
 
     /// Writes a state of an order over the one that is there.
     fn replace(&mut self, bytes: Vec<u8>) -> Result<()> {
         self.flush(Table::Orders)?;
         self.bytes += bytes.len() as u64;
-        (self.emit)(Chunk {
-            table: Table::Orders,
-            bytes,
-            upsert: self.purpose != Purpose::Dump,
-        })
+        (self.emit)(Chunk { table: Table::Orders, bytes, upsert: self.purpose != Purpose::Dump })
     }
 }
 
@@ -169,21 +157,14 @@ pub(crate) fn produce(
     emit: &mut dyn FnMut(Chunk) -> Result<()>,
     report: &mut dyn FnMut(Progress),
 ) -> Result<Answers> {
-    let output = Output {
-        purpose,
-        buffers: Default::default(),
-        bytes: 0,
-        emit,
-    };
+    let output = Output { purpose, buffers: Default::default(), bytes: 0, emit };
     let tables = RELATIONS.into_iter().chain([Table::Orders]);
     let mut production = Production {
         world,
         output,
         marts: Marts::new(world),
         balances: Balances::new(world),
-        sheets: tables
-            .map(|table| (table, Sheet::new(summed(table))))
-            .collect(),
+        sheets: tables.map(|table| (table, Sheet::new(summed(table)))).collect(),
         rejected: 0,
         duplicates: 0,
         defects: Vec::new(),
@@ -200,10 +181,7 @@ pub(crate) fn produce(
 
 impl Production<'_> {
     fn count(&mut self, table: Table, values: &[i64]) {
-        self.sheets
-            .get_mut(&table)
-            .expect("every table has a sheet")
-            .add(values);
+        self.sheets.get_mut(&table).expect("every table has a sheet").add(values);
     }
 
     /// Stores, couriers, products and promotions: the same all the time.
@@ -212,31 +190,21 @@ impl Production<'_> {
         for (number, store) in world.stores.iter().enumerate() {
             self.count(Table::Stores, &[i64::from(store.delivery_radius_m)]);
             self.marts.store(store);
-            self.output
-                .row(Table::Stores, false, |bytes| rows::store(bytes, store))?;
+            self.output.row(Table::Stores, false, |bytes| rows::store(bytes, store))?;
             for courier in 0..COURIERS_PER_STORE {
                 let courier = store::courier(&world.options, &world.stores, number, courier);
                 self.count(Table::Couriers, &[]);
-                self.output.row(Table::Couriers, false, |bytes| {
-                    rows::courier(bytes, &courier)
-                })?;
+                self.output.row(Table::Couriers, false, |bytes| rows::courier(bytes, &courier))?;
             }
         }
         for (number, product) in PRODUCTS.iter().enumerate() {
             self.count(Table::Products, &[product.price]);
-            self.output.row(Table::Products, false, |bytes| {
-                rows::product(bytes, world, number)
-            })?;
+            self.output.row(Table::Products, false, |bytes| rows::product(bytes, world, number))?;
         }
         for number in 0..PROMOTIONS.len() {
             let (value, basket_min, budget) = rows::promotion_amounts(number);
-            self.count(
-                Table::Promotions,
-                &[value.unwrap_or(0), basket_min, budget.unwrap_or(0)],
-            );
-            self.output.row(Table::Promotions, false, |bytes| {
-                rows::promotion(bytes, world, number)
-            })?;
+            self.count(Table::Promotions, &[value.unwrap_or(0), basket_min, budget.unwrap_or(0)]);
+            self.output.row(Table::Promotions, false, |bytes| rows::promotion(bytes, world, number))?;
         }
         Ok(())
     }
@@ -254,14 +222,7 @@ impl Production<'_> {
                         continue;
                     }
                     for sequence in 0..count {
-                        let position = Position {
-                            ordinal: first + sequence,
-                            sequence,
-                            store,
-                            day,
-                            date,
-                            clock: &clock,
-                        };
+                        let position = Position { ordinal: first + sequence, sequence, store, day, date, clock: &clock };
                         let mut order = placing::order(world, position);
                         change::apply(world, &mut order);
                         orders.push(order);
@@ -296,44 +257,26 @@ impl Production<'_> {
                 let totals = &order.totals;
                 self.count(
                     Table::Orders,
-                    &[
-                        totals.subtotal,
-                        totals.discount,
-                        totals.delivery_fee,
-                        totals.service_fee,
-                        totals.tip,
-                        totals.tax,
-                        totals.total,
-                    ],
+                    &[totals.subtotal, totals.discount, totals.delivery_fee, totals.service_fee, totals.tip, totals.tax, totals.total],
                 );
                 self.marts.order(world, order);
             }
             for row in payment::transactions(world, order) {
                 self.count(Table::Transactions, &[row.amount, row.fee]);
                 self.marts.transaction(&row);
-                self.output.row(Table::Transactions, row.changed, |bytes| {
-                    rows::transaction(bytes, world, &row)
-                })?;
+                self.output.row(Table::Transactions, row.changed, |bytes| rows::transaction(bytes, world, &row))?;
             }
             if let Some(row) = payment::delivery(world, order) {
                 self.count(Table::Deliveries, &[i64::from(row.distance_m), row.cost]);
                 self.marts.delivery(&row);
-                self.output.row(Table::Deliveries, row.changed, |bytes| {
-                    rows::delivery(bytes, &row)
-                })?;
+                self.output.row(Table::Deliveries, row.changed, |bytes| rows::delivery(bytes, &row))?;
             }
             for row in self.balances.post(world, order) {
                 self.count(Table::Ledger, &[i64::from(row.points)]);
-                self.output.row(Table::Ledger, row.changed, |bytes| {
-                    rows::ledger_entry(bytes, world, &row)
-                })?;
+                self.output.row(Table::Ledger, row.changed, |bytes| rows::ledger_entry(bytes, world, &row))?;
             }
         }
-        if afterwards.is_empty() {
-            Ok(())
-        } else {
-            self.output.replace(afterwards)
-        }
+        if afterwards.is_empty() { Ok(()) } else { self.output.replace(afterwards) }
     }
 
     /// Writes an order's document, and the other states of it that a dump holds. `afterwards` are documents that follow the day's others.
@@ -348,13 +291,8 @@ impl Production<'_> {
             order_document::write(&mut bytes, world, order);
             bytes
         };
-        match order
-            .defect
-            .filter(|defect| defect.is_duplicated() && purpose != Purpose::Changes)
-        {
-            None => self.output.row(Table::Orders, order.changed, |bytes| {
-                order_document::write(bytes, world, order)
-            }),
+        match order.defect.filter(|defect| defect.is_duplicated() && purpose != Purpose::Changes) {
+            None => self.output.row(Table::Orders, order.changed, |bytes| order_document::write(bytes, world, order)),
             Some(defect) => {
                 self.duplicates += u64::from(purpose == Purpose::Dump);
                 let earlier = match defect {
@@ -363,34 +301,23 @@ impl Production<'_> {
                     _ => order_document::stale(order),
                 };
                 if defect == Defect::StaleDuplicateAfter && purpose == Purpose::Dump {
-                    self.output.row(Table::Orders, true, |bytes| {
-                        order_document::write(bytes, world, order)
-                    })?;
+                    self.output.row(Table::Orders, true, |bytes| order_document::write(bytes, world, order))?;
                     afterwards.extend(encoded(&earlier));
                     return Ok(());
                 }
-                self.output.row(Table::Orders, true, |bytes| {
-                    order_document::write(bytes, world, &earlier)
-                })?;
+                self.output.row(Table::Orders, true, |bytes| order_document::write(bytes, world, &earlier))?;
                 self.output.replace(encoded(order))
             }
         }
     }
 
     fn note(&mut self, order: &Order, defect: Defect) {
-        let count = self
-            .defect_counts
-            .entry(defect.kind().to_owned())
-            .or_default();
+        let count = self.defect_counts.entry(defect.kind().to_owned()).or_default();
         *count += 1;
         if *count > LISTED_MAX {
             return;
         }
-        let key = if defect == Defect::OrphanCapture {
-            payment::orphan_id(self.world, order)
-        } else {
-            order.id_text()
-        };
+        let key = if defect == Defect::OrphanCapture { payment::orphan_id(self.world, order) } else { order.id_text() };
         self.defects.push(SeededDefect {
             kind: defect.kind().to_owned(),
             table: defect.table().to_owned(),
@@ -403,28 +330,14 @@ impl Production<'_> {
         let world = self.world;
         let total = world.options.customers;
         for number in 0..total {
-            let row = customer::customer(
-                &world.options,
-                &world.population,
-                number,
-                world.later_as_of_ms,
-            );
+            let row = customer::customer(&world.options, &world.population, number, world.later_as_of_ms);
             let account = self.balances.account(world, number);
             self.count(Table::Customers, &[]);
-            self.marts.customer(
-                world,
-                number,
-                &row,
-                account.as_ref().map(|account| account.points),
-            );
-            self.output.row(Table::Customers, row.changed, |bytes| {
-                rows::customer(bytes, &row)
-            })?;
+            self.marts.customer(world, number, &row, account.as_ref().map(|account| account.points));
+            self.output.row(Table::Customers, row.changed, |bytes| rows::customer(bytes, &row))?;
             if let Some(account) = account {
                 self.count(Table::Accounts, &[i64::from(account.points)]);
-                self.output.row(Table::Accounts, account.changed, |bytes| {
-                    rows::account(bytes, world, &account)
-                })?;
+                self.output.row(Table::Accounts, account.changed, |bytes| rows::account(bytes, world, &account))?;
             }
             if number.is_multiple_of(16_384) || number + 1 == total {
                 report(Progress {
@@ -489,11 +402,7 @@ mod tests {
     fn chunks_do_not_grow_with_orders() {
         let mut seen = Vec::new();
         for orders in [6_000, 24_000] {
-            let world = World::new(&Options {
-                customers: 500,
-                orders: Some(orders),
-                ..Options::default()
-            });
+            let world = World::new(&Options { customers: 500, orders: Some(orders), ..Options::default() });
             let (mut largest, mut total) = (0, 0);
             let mut emit = |chunk: Chunk| {
                 largest = largest.max(chunk.bytes.len());
@@ -509,35 +418,18 @@ mod tests {
 
     #[test]
     fn progress_ends_where_it_should() {
-        let world = World::new(&Options {
-            customers: 20,
-            days: 3,
-            ..Options::default()
-        });
+        let world = World::new(&Options { customers: 20, days: 3, ..Options::default() });
         let mut reports = Vec::new();
-        produce(&world, Purpose::Dump, &mut |_| Ok(()), &mut |report| {
-            reports.push(report)
-        })
-        .unwrap();
-        assert!(reports.windows(2).all(
-            |pair| pair[0].orders_done <= pair[1].orders_done && pair[0].bytes <= pair[1].bytes
-        ));
+        produce(&world, Purpose::Dump, &mut |_| Ok(()), &mut |report| reports.push(report)).unwrap();
+        assert!(reports.windows(2).all(|pair| pair[0].orders_done <= pair[1].orders_done && pair[0].bytes <= pair[1].bytes));
         let last = reports.last().unwrap();
-        assert_eq!(
-            (last.phase, last.orders_done, last.customers_done),
-            (Phase::Customers, last.orders_total, last.customers_total)
-        );
+        assert_eq!((last.phase, last.orders_done, last.customers_done), (Phase::Customers, last.orders_total, last.customers_total));
     }
 
     #[test]
     fn a_writer_that_stops_stops_the_maker() {
         let world = World::new(&Options::default());
-        let stopped = produce(
-            &world,
-            Purpose::Dump,
-            &mut |_| Err(crate::Error::Stopped),
-            &mut |_| {},
-        );
+        let stopped = produce(&world, Purpose::Dump, &mut |_| Err(crate::Error::Stopped), &mut |_| {});
         assert!(matches!(stopped, Err(crate::Error::Stopped)));
     }
 }

@@ -41,9 +41,7 @@ pub(crate) const fn mix(value: u64) -> u64 {
 
 impl Random {
     pub(crate) fn new(seed: u64, topic: Topic, index: u64) -> Self {
-        Self {
-            state: mix(mix(mix(seed) ^ topic as u64) ^ index),
-        }
+        Self { state: mix(mix(mix(seed) ^ topic as u64) ^ index) }
     }
 
     pub(crate) fn next(&mut self) -> u64 {

@@ -14,9 +14,7 @@ pub(crate) fn transaction(bytes: &mut Vec<u8>, world: &World, row: &Transaction)
     let mut tuple = TupleWriter::new(bytes, 13);
     tuple.bigint(row.id);
     tuple.text(&row.order_id);
-    tuple.optional(row.customer, |tuple, number| {
-        tuple.uuid(customer::id(world.options.seed, number))
-    });
+    tuple.optional(row.customer, |tuple, number| tuple.uuid(customer::id(world.options.seed, number)));
     tuple.text(row.kind);
     tuple.text(row.status);
     tuple.text(row.method);
@@ -135,21 +133,13 @@ pub(crate) fn promotion_amounts(number: usize) -> (Option<i64>, i64, Option<i64>
         Reward::Amount(euro_cents) => Some(euro_cents),
         Reward::FreeDelivery => None,
     };
-    (
-        value,
-        promotion.basket_min,
-        promotion.budget.map(|euros| euros * 100),
-    )
+    (value, promotion.basket_min, promotion.budget.map(|euros| euros * 100))
 }
 
 pub(crate) fn promotion(bytes: &mut Vec<u8>, world: &World, number: usize) {
     let promotion = &PROMOTIONS[number];
     let first = world.options.first_date();
-    let mut random = Random::new(
-        world.options.seed,
-        Topic::Product,
-        (1 << 32) | number as u64,
-    );
+    let mut random = Random::new(world.options.seed, Topic::Product, (1 << 32) | number as u64);
     let (value, basket_min, budget) = promotion_amounts(number);
     let mut tuple = TupleWriter::new(bytes, 8);
     tuple.text(promotion.code);

@@ -77,11 +77,7 @@ impl Table {
 
     /// Every column but the key.
     pub(crate) fn other_columns(self) -> Vec<&'static str> {
-        self.columns()
-            .iter()
-            .map(|(name, _)| *name)
-            .filter(|name| *name != self.key())
-            .collect()
+        self.columns().iter().map(|(name, _)| *name).filter(|name| *name != self.key()).collect()
     }
 
     /// Columns and their types.
@@ -198,28 +194,13 @@ pub(crate) const SCHEMAS: [&str; 4] = ["payments", "delivery", "loyalty", "admin
 
 /// Its enum types and their values.
 pub(crate) const TYPES: [(&str, &[&str]); 7] = [
-    (
-        "payments.transaction_kind",
-        &["authorization", "capture", "refund", "chargeback"],
-    ),
-    (
-        "payments.transaction_status",
-        &["pending", "succeeded", "failed"],
-    ),
-    (
-        "payments.payment_method",
-        &["card", "blik", "cash", "wallet", "points"],
-    ),
-    (
-        "delivery.delivery_status",
-        &["assigned", "picked_up", "delivered", "cancelled", "failed"],
-    ),
+    ("payments.transaction_kind", &["authorization", "capture", "refund", "chargeback"]),
+    ("payments.transaction_status", &["pending", "succeeded", "failed"]),
+    ("payments.payment_method", &["card", "blik", "cash", "wallet", "points"]),
+    ("delivery.delivery_status", &["assigned", "picked_up", "delivered", "cancelled", "failed"]),
     ("delivery.vehicle", &["bike", "scooter", "car"]),
     ("loyalty.tier", &["bronze", "silver", "gold"]),
-    (
-        "admin.promotion_kind",
-        &["percent", "amount", "free_delivery"],
-    ),
+    ("admin.promotion_kind", &["percent", "amount", "free_delivery"]),
 ];
 
 /// The statements that make schemas, types and tables.
@@ -231,22 +212,11 @@ pub(crate) fn create_tables() -> String {
     sql.push('\n');
     for (name, values) in TYPES {
         let values: Vec<String> = values.iter().map(|value| format!("'{value}'")).collect();
-        sql.push_str(&format!(
-            "CREATE TYPE {name} AS ENUM ({});\n",
-            values.join(", ")
-        ));
+        sql.push_str(&format!("CREATE TYPE {name} AS ENUM ({});\n", values.join(", ")));
     }
     for table in RELATIONS {
-        let columns: Vec<String> = table
-            .columns()
-            .iter()
-            .map(|(name, kind)| format!("    {name} {kind}"))
-            .collect();
-        sql.push_str(&format!(
-            "\nCREATE TABLE {} (\n{}\n);\n",
-            table.source_name(),
-            columns.join(",\n")
-        ));
+        let columns: Vec<String> = table.columns().iter().map(|(name, kind)| format!("    {name} {kind}")).collect();
+        sql.push_str(&format!("\nCREATE TABLE {} (\n{}\n);\n", table.source_name(), columns.join(",\n")));
     }
     sql
 }
@@ -255,21 +225,11 @@ pub(crate) fn create_tables() -> String {
 pub(crate) fn create_indexes() -> String {
     let mut sql = String::new();
     for table in RELATIONS {
-        let cursor = if table == Table::Ledger {
-            "created_at"
-        } else {
-            "updated_at"
-        };
-        sql.push_str(&format!(
-            "CREATE INDEX ON {} ({cursor});\n",
-            table.source_name()
-        ));
+        let cursor = if table == Table::Ledger { "created_at" } else { "updated_at" };
+        sql.push_str(&format!("CREATE INDEX ON {} ({cursor});\n", table.source_name()));
     }
     for table in [Table::Transactions, Table::Deliveries] {
-        sql.push_str(&format!(
-            "CREATE INDEX ON {} (order_id);\n",
-            table.source_name()
-        ));
+        sql.push_str(&format!("CREATE INDEX ON {} (order_id);\n", table.source_name()));
     }
     sql
 }

@@ -39,11 +39,7 @@ pub async fn generate_to_servers(
     progress: &(dyn Fn(&Progress) + Send + Sync),
 ) -> Result<Answers> {
     options.check()?;
-    let purpose = if options.change_share > 0.0 {
-        Purpose::Changes
-    } else {
-        Purpose::Load
-    };
+    let purpose = if options.change_share > 0.0 { Purpose::Changes } else { Purpose::Load };
     let collection = Collection::connect(mongodb_url).await?;
     let mut relations = Relations::connect(postgres_url).await?;
     if purpose == Purpose::Changes {
@@ -66,11 +62,7 @@ pub async fn generate_to_servers(
     let work = tokio::task::spawn_blocking(move || {
         let world = World::new(&owned);
         let mut emit = |chunk: Chunk| {
-            let writer = if chunk.table == Table::Orders {
-                &documents
-            } else {
-                &tuples
-            };
+            let writer = if chunk.table == Table::Orders { &documents } else { &tuples };
             writer.blocking_send(chunk).map_err(|_| Error::Stopped)
         };
         let mut last = None;
@@ -81,12 +73,7 @@ pub async fn generate_to_servers(
         };
         let answers = produce(&world, purpose, &mut emit, &mut report);
         if let Some(progress) = last {
-            reports
-                .try_send(Progress {
-                    phase: Phase::Finishing,
-                    ..progress
-                })
-                .ok();
+            reports.try_send(Progress { phase: Phase::Finishing, ..progress }).ok();
         }
         answers
     });
@@ -95,33 +82,20 @@ pub async fn generate_to_servers(
         while let Some(chunk) = documents_waiting.recv().await {
             collection.write(chunk).await?;
         }
-        if purpose == Purpose::Load {
-            collection.create_indexes().await
-        } else {
-            Ok(())
-        }
+        if purpose == Purpose::Load { collection.create_indexes().await } else { Ok(()) }
     };
     let write_tuples = async move {
         while let Some(chunk) = tuples_waiting.recv().await {
             relations.write(chunk).await?;
         }
-        if purpose == Purpose::Load {
-            relations.create_indexes().await
-        } else {
-            Ok(())
-        }
+        if purpose == Purpose::Load { relations.create_indexes().await } else { Ok(()) }
     };
     let show = async move {
         while let Some(report) = reports_waiting.recv().await {
             progress(&report);
         }
     };
-    let (written_documents, written_tuples, ()) = future::join3(
-        Box::pin(write_documents),
-        Box::pin(write_tuples),
-        Box::pin(show),
-    )
-    .await;
+    let (written_documents, written_tuples, ()) = future::join3(Box::pin(write_documents), Box::pin(write_tuples), Box::pin(show)).await;
     let made = work.await.map_err(|_| Error::Stopped)?;
     written_documents?;
     written_tuples?;

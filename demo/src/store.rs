@@ -58,11 +58,8 @@ pub(crate) fn stores(options: &Options, neighbourhoods: &Neighbourhoods) -> Vec<
     let weights: Vec<u32> = CITIES.iter().take(cities).map(|city| city.weight).collect();
     for number in 0..options.stores as usize {
         // Two each first, so that no city has a lonely store; then by the cities' weights.
-        let city = if number < 2 * cities {
-            number % cities
-        } else {
-            Random::new(options.seed, Topic::Store, number as u64).weighted(&weights)
-        };
+        let city =
+            if number < 2 * cities { number % cities } else { Random::new(options.seed, Topic::Store, number as u64).weighted(&weights) };
         assigned[city] += 1;
     }
     let mut stores = Vec::with_capacity(options.stores as usize);
@@ -77,12 +74,7 @@ pub(crate) fn stores(options: &Options, neighbourhoods: &Neighbourhoods) -> Vec<
     stores
 }
 
-fn store(
-    options: &Options,
-    (number, city): (u32, usize),
-    places: &Neighbourhoods,
-    closed: bool,
-) -> Store {
+fn store(options: &Options, (number, city): (u32, usize), places: &Neighbourhoods, closed: bool) -> Store {
     let mut random = Random::new(options.seed, Topic::Store, (1 << 32) | u64::from(number));
     let first = options.first_date();
     let home = random.below(NEIGHBOURHOODS);
@@ -129,22 +121,10 @@ fn store(
 pub(crate) fn courier(options: &Options, stores: &[Store], store: usize, number: u32) -> Courier {
     let index = store as u32 * COURIERS_PER_STORE + number;
     let mut random = Random::new(options.seed, Topic::Courier, u64::from(index));
-    let name = format!(
-        "{} {}",
-        words::given_name(&mut random),
-        words::family_name(&mut random)
-    );
+    let name = format!("{} {}", words::given_name(&mut random), words::family_name(&mut random));
     let vehicle = *random.pick(&["bike", "bike", "scooter", "car"]);
     let active = stores[store].closed_on.is_none() && !random.permille(100);
     let home_store_id = (!random.permille(50)).then_some(stores[store].id);
-    let updated_ms = calendar::midnight_ms(minus(options.first_date(), 1))
-        - random.between(0, 300 * calendar::DAY_MS);
-    Courier {
-        id: index as i32 + 1,
-        name,
-        vehicle,
-        home_store_id,
-        active,
-        updated_ms,
-    }
+    let updated_ms = calendar::midnight_ms(minus(options.first_date(), 1)) - random.between(0, 300 * calendar::DAY_MS);
+    Courier { id: index as i32 + 1, name, vehicle, home_store_id, active, updated_ms }
 }

@@ -13,20 +13,12 @@ pub(crate) struct Sheet {
 impl Sheet {
     /// A sheet of these columns: name, and digits after the point.
     pub(crate) fn new(columns: &'static [(&'static str, u8)]) -> Self {
-        Self {
-            columns,
-            rows: 0,
-            sums: vec![0; columns.len()],
-        }
+        Self { columns, rows: 0, sums: vec![0; columns.len()] }
     }
 
     /// Counts one row with these values, in the columns' order.
     pub(crate) fn add(&mut self, values: &[i64]) {
-        assert_eq!(
-            values.len(),
-            self.columns.len(),
-            "a row has a value for each column"
-        );
+        assert_eq!(values.len(), self.columns.len(), "a row has a value for each column");
         self.rows += 1;
         for (sum, value) in self.sums.iter_mut().zip(values) {
             *sum += i128::from(*value);
@@ -35,11 +27,7 @@ impl Sheet {
 
     /// The sums as plain decimal text.
     pub(crate) fn sums(&self) -> BTreeMap<String, String> {
-        self.columns
-            .iter()
-            .zip(&self.sums)
-            .map(|((name, scale), sum)| ((*name).to_owned(), decimal(*sum, *scale)))
-            .collect()
+        self.columns.iter().zip(&self.sums).map(|((name, scale), sum)| ((*name).to_owned(), decimal(*sum, *scale))).collect()
     }
 }
 
@@ -51,12 +39,7 @@ pub(crate) fn decimal(value: i128, scale: u8) -> String {
     let divisor = 10_u128.pow(u32::from(scale));
     let magnitude = value.unsigned_abs();
     let sign = if value < 0 { "-" } else { "" };
-    format!(
-        "{sign}{}.{:0width$}",
-        magnitude / divisor,
-        magnitude % divisor,
-        width = usize::from(scale)
-    )
+    format!("{sign}{}.{:0width$}", magnitude / divisor, magnitude % divisor, width = usize::from(scale))
 }
 
 /// Divides, rounding half away from zero; `divisor` is above 0.
@@ -73,11 +56,8 @@ pub(crate) struct Bitmap {
 
 impl Bitmap {
     pub(crate) fn new(bits: u64) -> Self {
-        let words =
-            usize::try_from(bits.div_ceil(64)).expect("options keep customers below a billion");
-        Self {
-            words: vec![0; words],
-        }
+        let words = usize::try_from(bits.div_ceil(64)).expect("options keep customers below a billion");
+        Self { words: vec![0; words] }
     }
 
     pub(crate) fn get(&self, bit: u64) -> bool {

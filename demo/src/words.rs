@@ -2,25 +2,17 @@
 
 use crate::random::Random;
 
-const GIVEN_STARTS: [&str; 20] = [
-    "Al", "Bo", "Cé", "Da", "El", "Fra", "Go", "Han", "Il", "Jo", "Ka", "Lu", "Ma", "No", "Ol",
-    "Pe", "Ru", "Sta", "Té", "Ży",
-];
-const GIVEN_ENDS: [&str; 16] = [
-    "ra", "nek", "lian", "mira", "dan", "ška", "bert", "nia", "rik", "sława", "tin", "zél", "vin",
-    "lena", "gar", "dora",
-];
+const GIVEN_STARTS: [&str; 20] =
+    ["Al", "Bo", "Cé", "Da", "El", "Fra", "Go", "Han", "Il", "Jo", "Ka", "Lu", "Ma", "No", "Ol", "Pe", "Ru", "Sta", "Té", "Ży"];
+const GIVEN_ENDS: [&str; 16] =
+    ["ra", "nek", "lian", "mira", "dan", "ška", "bert", "nia", "rik", "sława", "tin", "zél", "vin", "lena", "gar", "dora"];
 const FAMILY_STARTS: [&str; 24] = [
-    "Bra", "Chmie", "Dvo", "Eck", "Fór", "Grze", "Hol", "Ivo", "Jan", "Krá", "Lešz", "Mül", "Nov",
-    "Oster", "Pó", "Qua", "Řez", "Szcz", "Thor", "Ulm", "Vas", "Wró", "Zą", "Æb",
+    "Bra", "Chmie", "Dvo", "Eck", "Fór", "Grze", "Hol", "Ivo", "Jan", "Krá", "Lešz", "Mül", "Nov", "Oster", "Pó", "Qua", "Řez", "Szcz",
+    "Thor", "Ulm", "Vas", "Wró", "Zą", "Æb",
 ];
-const FAMILY_MIDDLES: [&str; 14] = [
-    "", "le", "wi", "ro", "ma", "ně", "bry", "sto", "ti", "lo", "da", "śli", "ger", "ve",
-];
-const FAMILY_ENDS: [&str; 18] = [
-    "ński", "vák", "berg", "mann", "łka", "ová", "ton", "field", "eira", "szek", "cki", "ler",
-    "sen", "čka", "wicz", "ham", "lund", "ões",
-];
+const FAMILY_MIDDLES: [&str; 14] = ["", "le", "wi", "ro", "ma", "ně", "bry", "sto", "ti", "lo", "da", "śli", "ger", "ve"];
+const FAMILY_ENDS: [&str; 18] =
+    ["ński", "vák", "berg", "mann", "łka", "ová", "ton", "field", "eira", "szek", "cki", "ler", "sen", "čka", "wicz", "ham", "lund", "ões"];
 const STREET_STARTS: [&str; 24] = [
     "Lipowa",
     "Mostowa",
@@ -79,12 +71,7 @@ pub(crate) fn given_name(random: &mut Random) -> String {
 }
 
 pub(crate) fn family_name(random: &mut Random) -> String {
-    format!(
-        "{}{}{}",
-        random.pick(&FAMILY_STARTS),
-        random.pick(&FAMILY_MIDDLES),
-        random.pick(&FAMILY_ENDS)
-    )
+    format!("{}{}{}", random.pick(&FAMILY_STARTS), random.pick(&FAMILY_MIDDLES), random.pick(&FAMILY_ENDS))
 }
 
 /// A street name without a number.
@@ -116,10 +103,7 @@ pub(crate) fn postcode(country: &str, random: &mut Random) -> String {
 
 /// The letters of a name as they stand in a mail address: lower-case ASCII, anything else left out.
 pub(crate) fn ascii(name: &str) -> String {
-    name.chars()
-        .filter(char::is_ascii_alphabetic)
-        .map(|letter| letter.to_ascii_lowercase())
-        .collect()
+    name.chars().filter(char::is_ascii_alphabetic).map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
 /// A text of exactly this many UTF-8 bytes that ends with `last`; `seedling` is repeated before it and filled up with dots.

@@ -39,11 +39,7 @@ impl World {
         let orders = options.orders_total();
         let base_as_of_ms = calendar::as_of_ms(options.until);
         let changes = options.change_share > 0.0;
-        let late_orders = if changes {
-            ((orders as f64 * options.change_share / 10.0).ceil() as u64).max(1)
-        } else {
-            0
-        };
+        let late_orders = if changes { ((orders as f64 * options.change_share / 10.0).ceil() as u64).max(1) } else { 0 };
         let mut world = Self {
             population: Population::new(options),
             defects: Plan::new(orders),
@@ -90,11 +86,7 @@ impl World {
 
     /// How many orders each store has on each day, in the order of days and stores; the sum is exactly the number asked for.
     pub(crate) fn counts(&self) -> Counts<'_> {
-        Counts {
-            world: self,
-            day: 0,
-            weight_before: 0,
-        }
+        Counts { world: self, day: 0, weight_before: 0 }
     }
 }
 
@@ -150,11 +142,7 @@ mod tests {
     #[test]
     fn every_order_is_dealt_once() {
         for (orders, change_share) in [(1, 0.0), (2_777, 0.0), (1_000, 0.05)] {
-            let options = Options {
-                orders: Some(orders),
-                change_share,
-                ..Options::default()
-            };
+            let options = Options { orders: Some(orders), change_share, ..Options::default() };
             let world = World::new(&options);
             let mut next = 0;
             for counts in world.counts() {

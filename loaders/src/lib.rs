@@ -7,3 +7,9 @@ pub mod lake;
 pub mod redshift;
 pub mod s3;
 pub mod storage;
+
+/// Every error code of this crate.
+#[must_use]
+pub fn codes() -> Vec<&'static pipeline_core::error::Code> {
+    [lake::CODES, redshift::CODES, s3::CODES, storage::CODES].concat()
+}

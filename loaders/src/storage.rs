@@ -84,7 +84,8 @@ impl Storage {
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .with_retry(RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, backoff: BackoffConfig::default() });
         if let Some(endpoint) = &aws.endpoint {
-            builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false).with_allow_http(endpoint.starts_with("http://"));
+            builder =
+                builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false).with_allow_http(endpoint.starts_with("http://"));
         }
         if let Some(key) = kms_key {
             builder = builder.with_sse_kms_encryption(key);
@@ -94,7 +95,8 @@ impl Storage {
         }
         let store = builder.build().map_err(|_| wrong())?;
         let prefix = StorePath::parse(prefix.trim_matches('/')).map_err(|_| wrong())?;
-        let url = Url::parse(&format!("s3://{bucket}/{prefix}")).and_then(|url| if prefix.as_ref().is_empty() { Ok(url) } else { Url::parse(&format!("{url}/")) });
+        let url = Url::parse(&format!("s3://{bucket}/{prefix}"))
+            .and_then(|url| if prefix.as_ref().is_empty() { Ok(url) } else { Url::parse(&format!("{url}/")) });
         Ok(Self { store: Arc::new(store), prefix, url: url.map_err(|_| wrong())? })
     }
 
@@ -119,7 +121,11 @@ impl CredentialProvider for SdkCredentials {
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         // The provider caches, and fetches anew before its credentials expire.
-        let found = self.0.provide_credentials().await.map_err(|error| object_store::Error::Unauthenticated { path: "credentials".to_owned(), source: Box::new(error) })?;
+        let found = self
+            .0
+            .provide_credentials()
+            .await
+            .map_err(|error| object_store::Error::Unauthenticated { path: "credentials".to_owned(), source: Box::new(error) })?;
         Ok(Arc::new(AwsCredential {
             key_id: found.access_key_id().to_owned(),
             secret_key: found.secret_access_key().to_owned(),

@@ -62,7 +62,12 @@ fn our_crates_import_each_other_as_the_table_says() {
     let found: BTreeMap<String, BTreeSet<String>> = members
         .iter()
         .filter(|member| *member != FREE)
-        .map(|member| (member.clone(), METADATA.dependencies(member, true).intersection(&members).filter(|import| *import != member).cloned().collect()))
+        .map(|member| {
+            (
+                member.clone(),
+                METADATA.dependencies(member, true).intersection(&members).filter(|import| *import != member).cloned().collect(),
+            )
+        })
         .collect();
     assert_eq!(found, expected);
 }

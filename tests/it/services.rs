@@ -57,7 +57,8 @@ fn mongo_asks_for_a_password() {
     mongo.create_user("loader", "secret", "shop", "read");
     mongo.insert("shop", "orders", &[doc! {"_id": 1}]);
     // With a client that is not ours: the answer of the server counts, not the driver's wording.
-    let script = "import pymongo, sys\nprint(len(list(pymongo.MongoClient(sys.argv[1], serverSelectionTimeoutMS=5000).shop.orders.find())))";
+    let script =
+        "import pymongo, sys\nprint(len(list(pymongo.MongoClient(sys.argv[1], serverSelectionTimeoutMS=5000).shop.orders.find())))";
     let find = |url: String| Command::new(place::service("python")).args(["-c", script, &url]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&find(mongo.url_of("loader", "secret")).stdout).trim(), "1");
     let wrong = find(mongo.url_of("loader", "wrong"));
@@ -73,7 +74,10 @@ fn s3_answers_and_is_gone() {
     }
     s3.put("lake", "other", b"y".to_vec());
     let listed: Vec<(String, u64)> = s3.list("lake", "landing/").into_iter().map(|object| (object.key, object.bytes)).collect();
-    assert_eq!(listed, [("landing/a b/0&.parquet".to_owned(), 0), ("landing/a b/1&.parquet".to_owned(), 1), ("landing/a b/2&.parquet".to_owned(), 2)]);
+    assert_eq!(
+        listed,
+        [("landing/a b/0&.parquet".to_owned(), 0), ("landing/a b/1&.parquet".to_owned(), 1), ("landing/a b/2&.parquet".to_owned(), 2)]
+    );
     assert_eq!(s3.get("lake", "other"), b"y");
     s3.delete("lake", "other");
     assert_eq!(s3.list("lake", "").len(), 3);
@@ -95,7 +99,11 @@ print(code(lambda: s3.get_object(Bucket='missing', Key='new')))
 print(code(lambda: s3.create_multipart_upload(Bucket='lake', Key='begun')))";
     let run = |credentials: &pipeline_tests::Credentials| {
         let mut command = Command::new(place::service("python"));
-        command.args(["-c", script, &s3.endpoint()]).envs(credentials.environment()).env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", keeper::root());
+        command
+            .args(["-c", script, &s3.endpoint()])
+            .envs(credentials.environment())
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("HOME", keeper::root());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect::<Vec<_>>()

@@ -131,7 +131,8 @@ impl Answers {
             let columns = columns.unwrap_or_else(|| panic!("the answers have keys of \"{mart}\", whose columns nobody named"));
             let list: Vec<String> = columns.iter().map(|column| format!("CAST({column} AS VARCHAR) AS {column}")).collect();
             let rows = query(&format!("SELECT {} FROM {}", list.join(", "), relation(mart)));
-            let found: BTreeSet<String> = rows.iter().map(|row| join(columns.iter().map(|column| row.get(*column).unwrap_or(&Value::Null)))).collect();
+            let found: BTreeSet<String> =
+                rows.iter().map(|row| join(columns.iter().map(|column| row.get(*column).unwrap_or(&Value::Null)))).collect();
             note_keys(&mut differences, mart, "is missing", expected.difference(&found));
             note_keys(&mut differences, mart, "should not be there", found.difference(&expected));
         }

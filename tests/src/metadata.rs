@@ -44,8 +44,10 @@ impl Metadata {
     fn parse(metadata: &Value) -> Self {
         let text = |value: &Value| value.as_str().expect("cargo metadata has text here").to_owned();
         let list = |value: &Value| value.as_array().expect("cargo metadata has a list here").clone();
-        let names: BTreeMap<String, (String, String)> =
-            list(&metadata["packages"]).iter().map(|package| (text(&package["id"]), (text(&package["name"]), text(&package["version"])))).collect();
+        let names: BTreeMap<String, (String, String)> = list(&metadata["packages"])
+            .iter()
+            .map(|package| (text(&package["id"]), (text(&package["name"]), text(&package["version"]))))
+            .collect();
         let mut packages = BTreeMap::new();
         for node in list(&metadata["resolve"]["nodes"]) {
             let id = text(&node["id"]);
@@ -105,7 +107,10 @@ impl Metadata {
     }
 
     fn id_of(&self, member: &str) -> &String {
-        self.members.iter().find(|id| self.packages[*id].name == member).unwrap_or_else(|| panic!("the workspace has no package \"{member}\""))
+        self.members
+            .iter()
+            .find(|id| self.packages[*id].name == member)
+            .unwrap_or_else(|| panic!("the workspace has no package \"{member}\""))
     }
 }
 

@@ -187,7 +187,12 @@ fn parse(text: &str) -> Vec<Span> {
                 Place::Scope => {}
                 Place::Span => drop(spans.last_mut().and_then(|span| span.attributes.insert(name.to_owned(), value))),
                 Place::Event => {
-                    drop(spans.last_mut().and_then(|span| span.events.last_mut()).and_then(|event| event.attributes.insert(name.to_owned(), value)));
+                    drop(
+                        spans
+                            .last_mut()
+                            .and_then(|span| span.events.last_mut())
+                            .and_then(|event| event.attributes.insert(name.to_owned(), value)),
+                    );
                 }
             }
         } else if let (Some((name, value)), Some(span), Place::Span) = (trimmed.split_once(':'), spans.last_mut(), place) {

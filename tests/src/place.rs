@@ -54,9 +54,7 @@ const POSTGRES_VERSION_MIN: u32 = 15;
 pub fn postgres_program(name: &str) -> PathBuf {
     let mut folders: Vec<PathBuf> = environment("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     // Debian keeps the server's programs out of PATH, a folder a version.
-    folders.extend(
-        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path().join("bin"))),
-    );
+    folders.extend(std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path().join("bin"))));
     let newest = folders.into_iter().filter_map(|folder| Some((postgres_version(&folder)?, folder))).max();
     match newest {
         Some((version, folder)) if version >= POSTGRES_VERSION_MIN => folder.join(name),
@@ -90,8 +88,6 @@ pub(crate) fn now() -> chrono::DateTime<chrono::Utc> {
 pub(crate) fn random_hex(bytes: usize) -> String {
     use std::io::Read;
     let mut buffer = vec![0; bytes];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut buffer))
-        .expect("every Unix has /dev/urandom");
+    std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut buffer)).expect("every Unix has /dev/urandom");
     hex::encode(buffer)
 }

@@ -163,7 +163,8 @@ fn as_owner(program: &Path) -> Command {
 
 fn give_to_owner(path: &Path) {
     if is_root() {
-        let user = identity(&["-u", OWNER]).unwrap_or_else(|| panic!("there is no user \"{OWNER}\", which PostgreSQL runs as when root starts it"));
+        let user = identity(&["-u", OWNER])
+            .unwrap_or_else(|| panic!("there is no user \"{OWNER}\", which PostgreSQL runs as when root starts it"));
         chown(path, Some(user), identity(&["-g", OWNER])).expect("root may give files away");
     }
 }

@@ -50,7 +50,8 @@ impl Project {
     pub fn new() -> Self {
         let file = place::repository().join("pipelines.toml");
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("\"{}\" could not be read: {error}", file.display()));
-        let mut configuration: toml::Table = toml::from_str(&text).unwrap_or_else(|error| panic!("\"{}\" is not TOML: {error}", file.display()));
+        let mut configuration: toml::Table =
+            toml::from_str(&text).unwrap_or_else(|error| panic!("\"{}\" is not TOML: {error}", file.display()));
         lead_to_repository(&mut configuration);
         if let Some(toml::Value::Table(section)) = configuration.get_mut("project") {
             section.insert("models".to_owned(), text_of(&place::repository().join("sql")).into());

@@ -144,7 +144,9 @@ impl State {
                     left if left <= bytes as u64 => Some(u64::MAX),
                     left => Some(left - bytes as u64),
                 });
-                if let Ok(left) = taken && left <= bytes as u64 {
+                if let Ok(left) = taken
+                    && left <= bytes as u64
+                {
                     passing = usize::try_from(left).unwrap_or(bytes);
                     cut = true;
                 }

@@ -95,7 +95,12 @@ impl RedshiftDouble {
         let url = format!("{}{path}", self.endpoint);
         let headers = [("content-type".to_owned(), "application/json".to_owned())];
         let answer = http::send(method, &url, &headers, body).unwrap_or_else(|error| panic!("the Redshift double did not answer: {error}"));
-        assert!((200..300).contains(&answer.status), "the Redshift double refused \"{path}\" with status {}: {}", answer.status, answer.text());
+        assert!(
+            (200..300).contains(&answer.status),
+            "the Redshift double refused \"{path}\" with status {}: {}",
+            answer.status,
+            answer.text()
+        );
         answer.text()
     }
 
@@ -134,7 +139,8 @@ impl RedshiftDouble {
         let mut rows = Vec::new();
         let mut token = Value::Null;
         loop {
-            let page = self.data_api("GetStatementResult", &if token.is_null() { json!({"Id": id}) } else { json!({"Id": id, "NextToken": token}) })?;
+            let page = self
+                .data_api("GetStatementResult", &if token.is_null() { json!({"Id": id}) } else { json!({"Id": id, "NextToken": token}) })?;
             let names: Vec<&str> = list(&page["ColumnMetadata"]).iter().filter_map(|column| column["name"].as_str()).collect();
             for record in list(&page["Records"]) {
                 rows.push(names.iter().zip(list(record)).map(|(name, field)| ((*name).to_owned(), plain(field))).collect());
@@ -151,7 +157,11 @@ impl RedshiftDouble {
             ("content-type".to_owned(), "application/x-amz-json-1.1".to_owned()),
             ("x-amz-target".to_owned(), format!("RedshiftData.{operation}")),
             // The double wants a signature to be there, and does not verify it.
-            ("authorization".to_owned(), "AWS4-HMAC-SHA256 Credential=HARNESS/20250101/us-east-1/redshift-data/aws4_request, SignedHeaders=host, Signature=0".to_owned()),
+            (
+                "authorization".to_owned(),
+                "AWS4-HMAC-SHA256 Credential=HARNESS/20250101/us-east-1/redshift-data/aws4_request, SignedHeaders=host, Signature=0"
+                    .to_owned(),
+            ),
         ];
         let answer = http::send(Method::POST, &self.endpoint, &headers, request.to_string().into_bytes())?;
         if answer.status == 200 { serde_json::from_slice(&answer.body).map_err(|error| error.to_string()) } else { Err(answer.text()) }

@@ -113,7 +113,8 @@ impl S3 {
                 return None;
             }
             let written = request(port, &owner, Method::PUT, "/ready-probe/object", &[], b"x".to_vec()).ok()?.status == 200;
-            (written && probe(Method::DELETE, "/ready-probe/object")?.status == 204 && probe(Method::DELETE, "/ready-probe")?.status == 204).then_some(())
+            (written && probe(Method::DELETE, "/ready-probe/object")?.status == 204 && probe(Method::DELETE, "/ready-probe")?.status == 204)
+                .then_some(())
         };
         let (server, ()) = server.ready(answers)?;
         Ok(Self { port, owner, reader, _server: server })
@@ -212,19 +213,33 @@ impl S3 {
     }
 
     fn ask(&self, bucket: &str, query: &[(&str, &str)]) -> String {
-        let answer = request(self.port, &self.owner, Method::GET, &format!("/{bucket}"), query, Vec::new()).unwrap_or_else(|error| panic!("the S3 server did not answer: {error}"));
+        let answer = request(self.port, &self.owner, Method::GET, &format!("/{bucket}"), query, Vec::new())
+            .unwrap_or_else(|error| panic!("the S3 server did not answer: {error}"));
         assert_eq!(answer.status, 200, "the S3 server refused to list bucket \"{bucket}\": {}", answer.text());
         answer.text()
     }
 
     fn done(&self, method: Method, path: &str, body: Vec<u8>) -> Response {
-        let answer = request(self.port, &self.owner, method.clone(), path, &[], body).unwrap_or_else(|error| panic!("the S3 server did not answer: {error}"));
-        assert!((200..300).contains(&answer.status), "the S3 server refused {method} \"{path}\" with status {}: {}", answer.status, answer.text());
+        let answer = request(self.port, &self.owner, method.clone(), path, &[], body)
+            .unwrap_or_else(|error| panic!("the S3 server did not answer: {error}"));
+        assert!(
+            (200..300).contains(&answer.status),
+            "the S3 server refused {method} \"{path}\" with status {}: {}",
+            answer.status,
+            answer.text()
+        );
         answer
     }
 }
 
-fn request(port: u16, credentials: &Credentials, method: Method, path: &str, query: &[(&str, &str)], body: Vec<u8>) -> Result<Response, String> {
+fn request(
+    port: u16,
+    credentials: &Credentials,
+    method: Method,
+    path: &str,
+    query: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Result<Response, String> {
     let host = format!("127.0.0.1:{port}");
     let path = signature::path_text(path);
     let signable = Signable { method: &method, host: &host, path: &path, query, body: &body };
@@ -237,11 +252,20 @@ fn request(port: u16, credentials: &Credentials, method: Method, path: &str, que
 /// The contents of the elements of this name. Enough for S3's listings, whose elements of one name never nest.
 fn elements<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
-    text.split(open.as_str()).skip(1).filter_map(move |rest| rest.split_once(close.as_str()).map(|(content, _)| content)).collect::<Vec<_>>().into_iter()
+    text.split(open.as_str())
+        .skip(1)
+        .filter_map(move |rest| rest.split_once(close.as_str()).map(|(content, _)| content))
+        .collect::<Vec<_>>()
+        .into_iter()
 }
 
 fn unescape(text: &str) -> String {
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#34;", "\"").replace("&#39;", "'").replace("&amp;", "&")
+    text.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&#34;", "\"")
+        .replace("&#39;", "'")
+        .replace("&amp;", "&")
 }
 
 #[cfg(test)]

@@ -98,19 +98,8 @@ pub static STORAGE: Code = Code {
 };
 
 /// Every code of this crate.
-pub const CODES: &[&Code] = &[
-    &MODEL_FILE,
-    &SQL,
-    &MODEL_CYCLE,
-    &MODEL_INPUT,
-    &MODEL_SCHEMA,
-    &MODEL_TEST,
-    &MODEL_TEXT,
-    &PARAMETER,
-    &VALUE,
-    &MEMORY,
-    &STORAGE,
-];
+pub const CODES: &[&Code] =
+    &[&MODEL_FILE, &SQL, &MODEL_CYCLE, &MODEL_INPUT, &MODEL_SCHEMA, &MODEL_TEST, &MODEL_TEXT, &PARAMETER, &VALUE, &MEMORY, &STORAGE];
 
 /// The error of ours for one of the query engine's, about `what` (such as `model "orders" could not be computed`).
 pub(crate) fn failure(what: impl Into<String>, error: DataFusionError) -> Error {

@@ -121,11 +121,8 @@ impl Engine {
         settings.sql_parser.map_string_types_to_utf8view = false;
         settings.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
         settings.optimizer.prefer_hash_join = joins == JoinsBy::Hash;
-        let state = SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(Arc::clone(&self.runtime))
-            .with_default_features()
-            .build();
+        let state =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::clone(&self.runtime)).with_default_features().build();
         let context = SessionContext::new_with_state(state);
         context.register_catalog(CATALOG, Arc::clone(catalog) as Arc<dyn CatalogProvider>);
         for function in functions::all(bindings) {

@@ -42,7 +42,8 @@ pub(crate) async fn backfill(global: &Global, printer: Printer, arguments: Backf
     announce(printer, &windows, &done, &tables, chosen.len() - tables.len());
     if arguments.dry_run {
         if printer.form != OutputForm::Human {
-            let list: Vec<_> = windows.iter().map(|window| json!({ "window": window, "done": done.contains(window), "tables": tables })).collect();
+            let list: Vec<_> =
+                windows.iter().map(|window| json!({ "window": window, "done": done.contains(window), "tables": tables })).collect();
             printer.json(&json!({ "schema_version": 1, "pipeline": arguments.name, "windows": list }))?;
         }
         return Ok(());
@@ -51,8 +52,9 @@ pub(crate) async fn backfill(global: &Global, printer: Printer, arguments: Backf
         // Outside the allowed hours no new window begins: the wish to stop is raised when they end.
         let now = project.clock.now().to_chrono().with_timezone(&zone).time();
         if !inside(now, from, to) {
-            return Err(Error::new(&TIME, format!("it is outside {}-{}", from.format("%H:%M"), to.format("%H:%M")))
-                .hint("Start the backfill inside the hours of --between; a scheduler can do so every night, and only what is missing is done."));
+            return Err(Error::new(&TIME, format!("it is outside {}-{}", from.format("%H:%M"), to.format("%H:%M"))).hint(
+                "Start the backfill inside the hours of --between; a scheduler can do so every night, and only what is missing is done.",
+            ));
         }
         let seconds = (to - now).num_seconds().rem_euclid(86_400).unsigned_abs();
         let stop = stop.clone();
@@ -79,7 +81,8 @@ fn announce(printer: Printer, windows: &[Window], done: &[Window], tables: &[Str
         return;
     }
     let rows = windows.iter().enumerate().map(|(index, window)| {
-        let state = if done.contains(window) { printer.styled_error(Style::Dim, "done before") } else { printer.styled_error(Style::Key, "to do") };
+        let state =
+            if done.contains(window) { printer.styled_error(Style::Dim, "done before") } else { printer.styled_error(Style::Key, "to do") };
         vec![(index + 1).to_string(), window.from.to_string(), window.to.to_string(), state]
     });
     printer.note(table(&["", "from", "to (not included)", ""], &[0], rows));
@@ -111,12 +114,23 @@ fn print(printer: Printer, report: &BackfillReport, took_ms: u64) -> Result<()> 
     };
     let rows = report.windows.iter().map(|window| {
         let number = |number: u64| if number == 0 { String::new() } else { count(number) };
-        vec![window.window.to_string(), status(window.status), number(window.rows_in), number(window.rows_rejected), window.error.clone().unwrap_or_default()]
+        vec![
+            window.window.to_string(),
+            status(window.status),
+            number(window.rows_in),
+            number(window.rows_rejected),
+            window.error.clone().unwrap_or_default(),
+        ]
     });
     printer.line(table(&["window", "", "rows in", "rejected", ""], &[2, 3], rows));
     let done = report.windows.iter().filter(|window| !matches!(window.status, Some(RunStatus::Failed | RunStatus::Interrupted))).count();
     let models = report.models.as_ref().map_or(0, |models| models.steps.iter().filter(|step| step.kind == StepKind::Model).count());
-    printer.line(format!("\n{} {done} of {} windows, {models} models, {}", printer.styled(Style::Strong, &report.pipeline), report.windows.len(), duration(took_ms)));
+    printer.line(format!(
+        "\n{} {done} of {} windows, {models} models, {}",
+        printer.styled(Style::Strong, &report.pipeline),
+        report.windows.len(),
+        duration(took_ms)
+    ));
     if done < report.windows.len() {
         printer.line(format!("  {} the same command again does only what is missing", printer.styled(Style::Dim, "next")));
     }

@@ -25,7 +25,11 @@ fn show(global: &Global, printer: Printer) -> Result<()> {
             .collect();
         return printer.json(&json!({ "schema_version": 1, "file": file, "profile": project.config.profile, "values": values }));
     }
-    printer.line(format!("{} {file}, profile {}", printer.styled(Style::Strong, "configuration"), project.config.profile.as_deref().unwrap_or("none")));
+    printer.line(format!(
+        "{} {file}, profile {}",
+        printer.styled(Style::Strong, "configuration"),
+        project.config.profile.as_deref().unwrap_or("none")
+    ));
     let rows = leaves.into_iter().map(|(path, value, origin)| {
         let value: String = value.split_whitespace().collect::<Vec<_>>().join(" ");
         let short: String = if value.chars().count() > 80 { value.chars().take(79).chain(['…']).collect() } else { value };

@@ -62,9 +62,19 @@ async fn generate(global: &Global, printer: Printer, arguments: GenerateArgument
         return printer.json(&answers);
     }
     let orders = answers.tables.get("shop.orders").map_or(0, |table| table.rows);
-    printer.line(format!("{} {} orders, {} seeded defects, in \"{}\"", printer.styled(Style::Good, "made"), count(orders), answers.defects.len(), arguments.to));
+    printer.line(format!(
+        "{} {} orders, {} seeded defects, in \"{}\"",
+        printer.styled(Style::Good, "made"),
+        count(orders),
+        answers.defects.len(),
+        arguments.to
+    ));
     if arguments.to != "live" {
-        printer.line(format!("  {} {}", printer.styled(Style::Dim, "what every mart must hold:"), Path::new(&arguments.to).join("answers.json").display()));
+        printer.line(format!(
+            "  {} {}",
+            printer.styled(Style::Dim, "what every mart must hold:"),
+            Path::new(&arguments.to).join("answers.json").display()
+        ));
     }
     Ok(())
 }

@@ -31,7 +31,12 @@ pub(crate) async fn doctor(global: &Global, printer: Printer, arguments: DoctorA
     let mut probes: Vec<Probe> = Vec::new();
     let mut worst: Option<ErrorKind> = None;
     let checked = project.check().await;
-    record(&mut probes, &mut worst, "configuration and models", checked.map(|checked| format!("{} models, {} tables", checked.models, checked.tables)));
+    record(
+        &mut probes,
+        &mut worst,
+        "configuration and models",
+        checked.map(|checked| format!("{} models, {} tables", checked.models, checked.tables)),
+    );
     let ledger = async { project.ledger().await?.runs(None, 1).await.map(|_| project.config.project.ledger.clone()) }.await;
     record(&mut probes, &mut worst, "ledger", ledger);
     for name in &names {
@@ -44,10 +49,20 @@ pub(crate) async fn doctor(global: &Global, printer: Printer, arguments: DoctorA
         record(&mut probes, &mut worst, "landing", landing);
         match project.connect(name, progress(printer), Stop::default()).await {
             Ok(connected) => {
-                record(&mut probes, &mut worst, "lake", connected.lake.marker(name, &TableName::model("orders")?).await.map(|_| project.config.project.lake.clone()));
+                record(
+                    &mut probes,
+                    &mut worst,
+                    "lake",
+                    connected.lake.marker(name, &TableName::model("orders")?).await.map(|_| project.config.project.lake.clone()),
+                );
                 for destination in &connected.destinations {
                     let reached = destination.loader.marker(name, &TableName::model("orders")?).await;
-                    record(&mut probes, &mut worst, &format!("destination {}", destination.loader.name()), reached.map(|_| "answers".to_owned()));
+                    record(
+                        &mut probes,
+                        &mut worst,
+                        &format!("destination {}", destination.loader.name()),
+                        reached.map(|_| "answers".to_owned()),
+                    );
                 }
             }
             Err(error) => record(&mut probes, &mut worst, &format!("pipeline {name}"), Err(error)),
@@ -106,7 +121,11 @@ fn print(printer: Printer, probes: &[Probe]) -> Result<()> {
     }
     for probe in probes {
         let sign = if probe.ok { printer.styled(Style::Good, "✓") } else { printer.styled(Style::Bad, "✗") };
-        printer.line(format!("{sign} {} {}", printer.styled(Style::Strong, &probe.what), printer.styled(if probe.ok { Style::Dim } else { Style::Bad }, &probe.detail)));
+        printer.line(format!(
+            "{sign} {} {}",
+            printer.styled(Style::Strong, &probe.what),
+            printer.styled(if probe.ok { Style::Dim } else { Style::Bad }, &probe.detail)
+        ));
         if let Some(fix) = &probe.fix {
             printer.line(format!("    {} {fix}", printer.styled(Style::Key, "fix:")));
         }

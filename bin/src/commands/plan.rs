@@ -70,7 +70,14 @@ pub(crate) async fn plan(global: &Global, printer: Printer, arguments: PlanArgum
 }
 
 async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh: bool) -> Result<Plan> {
-    let mut plan = Plan { schema_version: 1, pipeline: connected.pipeline.clone(), tables: Vec::new(), models: Vec::new(), changes: Vec::new(), loads: Vec::new() };
+    let mut plan = Plan {
+        schema_version: 1,
+        pipeline: connected.pipeline.clone(),
+        tables: Vec::new(),
+        models: Vec::new(),
+        changes: Vec::new(),
+        loads: Vec::new(),
+    };
     let wanted: BTreeSet<TableName> = chosen.iter().filter(|table| !table.is_model()).cloned().collect();
     let mut changing: BTreeSet<TableName> = BTreeSet::new();
     for source in if wanted.is_empty() { Vec::new() } else { connected.sources.open(&wanted).await? } {
@@ -87,7 +94,13 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
         for change in connected.lake.compare(source.extractor.contract(), &Layout::default()).await? {
             plan.changes.push(DestinationChange { destination: "lake".to_owned(), change });
         }
-        plan.tables.push(TablePlan { table, slices: planned.slices.len(), rows_estimated: planned.rows_estimated, what: planned.summary, statement: planned.statement });
+        plan.tables.push(TablePlan {
+            table,
+            slices: planned.slices.len(),
+            rows_estimated: planned.rows_estimated,
+            what: planned.summary,
+            statement: planned.statement,
+        });
     }
     for node in connected.models.nodes().iter().filter(|node| chosen.contains(&node.contract.table)) {
         let name = &node.contract.table;
@@ -107,14 +120,22 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
             changing.insert(name.clone());
         }
         let mut loaders = vec![("lake".to_owned(), &connected.lake)];
-        loaders.extend(connected.destinations.iter().filter(|to| to.tables.contains(name)).map(|to| (to.loader.name().to_owned(), &to.loader)));
+        loaders.extend(
+            connected.destinations.iter().filter(|to| to.tables.contains(name)).map(|to| (to.loader.name().to_owned(), &to.loader)),
+        );
         for (destination, loader) in &loaders {
             for change in loader.compare(&node.contract, &node.layout).await? {
                 plan.changes.push(DestinationChange { destination: destination.clone(), change });
             }
             let base = stored.as_ref().map(|marker| marker.revision);
-            let id = LoadId { pipeline: connected.pipeline.clone(), table: name.clone(), revision: base.unwrap_or(0) + 1, digest: "…".to_owned() };
-            let load = Load { id, run: "…".to_owned(), mode: Mode::Changes, base, contract: node.contract.clone(), layout: node.layout.clone() };
+            let id = LoadId {
+                pipeline: connected.pipeline.clone(),
+                table: name.clone(),
+                revision: base.unwrap_or(0) + 1,
+                digest: "…".to_owned(),
+            };
+            let load =
+                Load { id, run: "…".to_owned(), mode: Mode::Changes, base, contract: node.contract.clone(), layout: node.layout.clone() };
             let statements = loader.describe(&load);
             if !statements.is_empty() {
                 plan.loads.push(LoadPlan { table: name.clone(), destination: destination.clone(), statements });
@@ -141,7 +162,12 @@ fn show(printer: Printer, plan: &Plan, with_statements: bool) {
     heading("\nand make");
     let rows = plan.models.iter().map(|model| {
         let reads: Vec<String> = model.reads.iter().map(ToString::to_string).collect();
-        vec![format!("  {}", printer.styled(Style::Key, &model.table)), model.reason.to_owned(), reads.join(", "), model.destinations.join(", ")]
+        vec![
+            format!("  {}", printer.styled(Style::Key, &model.table)),
+            model.reason.to_owned(),
+            reads.join(", "),
+            model.destinations.join(", "),
+        ]
     });
     printer.line(table(&["  model", "why", "from", "into"], &[], rows));
     if !plan.changes.is_empty() {
@@ -152,7 +178,12 @@ fn show(printer: Printer, plan: &Plan, with_statements: bool) {
                 '-' => Style::Bad,
                 _ => Style::Warn,
             };
-            printer.line(format!("  {} {} {}", printer.styled(style, changed.change.sign), printer.styled(Style::Dim, &changed.destination), changed.change.what));
+            printer.line(format!(
+                "  {} {} {}",
+                printer.styled(style, changed.change.sign),
+                printer.styled(Style::Dim, &changed.destination),
+                changed.change.what
+            ));
             if let Some(statement) = changed.change.statement.as_ref().filter(|_| with_statements) {
                 indented(printer, statement);
             }

@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use futures::StreamExt;
-use pipeline_core::error::{Error, Result};
 use pipeline_core::config::CONFIG;
+use pipeline_core::error::{Error, Result};
 
 use crate::arguments::{Global, OutputForm, QueryArguments};
 use crate::output::{Printer, rows};
@@ -14,7 +14,9 @@ pub(crate) async fn query(global: &Global, printer: Printer, arguments: QueryArg
     let project = Project::open(global, printer)?;
     let sql = if arguments.sql == "-" {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| Error::new(&CONFIG, "the statement could not be read from standard input").caused_by(error.kind()))?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| Error::new(&CONFIG, "the statement could not be read from standard input").caused_by(error.kind()))?;
         text
     } else {
         arguments.sql

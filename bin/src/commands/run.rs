@@ -90,7 +90,9 @@ fn end_now() -> ! {
 
 fn print(printer: Printer, report: &RunReport) -> Result<()> {
     let next = match report.status {
-        RunStatus::Done | RunStatus::Unchanged => "pipeline query \"SELECT * FROM coverage_stores ORDER BY revenue DESC LIMIT 10\"".to_owned(),
+        RunStatus::Done | RunStatus::Unchanged => {
+            "pipeline query \"SELECT * FROM coverage_stores ORDER BY revenue DESC LIMIT 10\"".to_owned()
+        }
         RunStatus::Failed | RunStatus::Interrupted => format!("pipeline run {}", report.pipeline),
     };
     if printer.form == OutputForm::Human {
@@ -100,8 +102,10 @@ fn print(printer: Printer, report: &RunReport) -> Result<()> {
     let steps: Vec<_> = report
         .steps
         .iter()
-        .map(|step| json!({ "name": step.name, "kind": step.kind, "status": step.status, "rows_in": step.rows_in, "rows_out": step.rows_out,
-            "rows_rejected": step.rows_rejected, "bytes": step.bytes, "duration_ms": step.duration_ms, "note": step.note }))
+        .map(|step| {
+            json!({ "name": step.name, "kind": step.kind, "status": step.status, "rows_in": step.rows_in, "rows_out": step.rows_out,
+            "rows_rejected": step.rows_rejected, "bytes": step.bytes, "duration_ms": step.duration_ms, "note": step.note })
+        })
         .collect();
     printer.json(&json!({ "schema_version": 1, "run_id": report.run, "pipeline": report.pipeline, "status": report.status, "window": report.window,
         "as_of": report.as_of, "resumed": report.resumed, "steps": steps, "warnings": report.warnings, "duration_ms": report.duration_ms, "next": next }))

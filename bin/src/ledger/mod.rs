@@ -90,7 +90,8 @@ impl Ledger for SqliteLedger {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let held = sqlx::query("SELECT holder, taken_at FROM leases WHERE pipeline = ?").bind(pipeline).fetch_optional(&self.pool).await;
+                let held =
+                    sqlx::query("SELECT holder, taken_at FROM leases WHERE pipeline = ?").bind(pipeline).fetch_optional(&self.pool).await;
                 let mut error = Error::new(&LEASE, format!("pipeline \"{pipeline}\" is being run by another process"));
                 if let Ok(Some(row)) = held {
                     let (holder, taken_at): (String, i64) = (row.get(0), row.get(1));
@@ -194,7 +195,10 @@ impl Ledger for SqliteLedger {
     }
 
     async fn windows_done(&self, pipeline: &str) -> Result<Vec<Window>> {
-        let rows = sqlx::query("SELECT window_from, window_to FROM windows WHERE pipeline = ? ORDER BY window_from").bind(pipeline).fetch_all(&self.pool).await;
+        let rows = sqlx::query("SELECT window_from, window_to FROM windows WHERE pipeline = ? ORDER BY window_from")
+            .bind(pipeline)
+            .fetch_all(&self.pool)
+            .await;
         let rows = rows.map_err(|error| self.error(&error))?;
         Ok(rows
             .iter()

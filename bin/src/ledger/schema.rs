@@ -34,7 +34,10 @@ pub(super) async fn prepare(pool: &SqlitePool, file: &Path) -> Result<()> {
         sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;
     }
     if !missing.is_empty() {
-        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", STEPS.len()))).execute(&mut *transaction).await.map_err(failed)?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", STEPS.len())))
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)
 }

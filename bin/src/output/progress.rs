@@ -65,7 +65,12 @@ impl Observer for Bars {
                         WaitsFor::Destination => "waits for the destination",
                     };
                     step.bar.set_position(*rows);
-                    step.bar.set_message(format!("{} rows  {}/s  {}/s  {side}", count(*rows), count(rows * 1000 / milliseconds), size(bytes * 1000 / milliseconds)));
+                    step.bar.set_message(format!(
+                        "{} rows  {}/s  {}/s  {side}",
+                        count(*rows),
+                        count(rows * 1000 / milliseconds),
+                        size(bytes * 1000 / milliseconds)
+                    ));
                 }
             }
             Event::StepFinished(report) => {
@@ -88,7 +93,10 @@ impl Observer for Bars {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the template is one of two that are tested").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ").progress_chars("━╸─")
+    ProgressStyle::with_template(template)
+        .expect("the template is one of two that are tested")
+        .tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ")
+        .progress_chars("━╸─")
 }
 
 fn finished_line(printer: &Printer, report: &pipeline_core::run::StepReport) -> String {
@@ -98,7 +106,11 @@ fn finished_line(printer: &Printer, report: &pipeline_core::run::StepReport) -> 
         StepStatus::Failed => printer.styled_error(Style::Bad, "✗"),
         StepStatus::Skipped => printer.styled_error(Style::Warn, "–"),
     };
-    let rows = if report.rows_out > 0 || report.status == StepStatus::Done { format!("{} rows", count(report.rows_out)) } else { report.note.clone() };
+    let rows = if report.rows_out > 0 || report.status == StepStatus::Done {
+        format!("{} rows", count(report.rows_out))
+    } else {
+        report.note.clone()
+    };
     format!("  {sign} {:32} {:>10}  {rows}", report.name, duration(report.duration_ms))
 }
 
@@ -113,7 +125,9 @@ impl Observer for LogLines {
             Event::StepStarted { .. } | Event::Progress { .. } => {}
             Event::StepFinished(report) if report.status == StepStatus::Unchanged => {}
             Event::StepFinished(report) => self.printer.note(finished_line(&self.printer, report)),
-            Event::Retry { step, reason, pause_ms, .. } => self.printer.note(format!("  retry {step}: {reason}; again in {}", duration(*pause_ms))),
+            Event::Retry { step, reason, pause_ms, .. } => {
+                self.printer.note(format!("  retry {step}: {reason}; again in {}", duration(*pause_ms)))
+            }
             Event::Warning { message } => self.printer.note(format!("  warning: {message}")),
         }
     }
@@ -127,7 +141,9 @@ struct JsonLines {
 impl Observer for JsonLines {
     fn event(&self, event: &Event) {
         let object = match event {
-            Event::StepStarted { step, kind, rows_estimated } => serde_json::json!({"event": "step_started", "step": step, "kind": kind, "rows_estimated": rows_estimated}),
+            Event::StepStarted { step, kind, rows_estimated } => {
+                serde_json::json!({"event": "step_started", "step": step, "kind": kind, "rows_estimated": rows_estimated})
+            }
             Event::Progress { step, rows, bytes, waits_for } => {
                 let side = match waits_for {
                     WaitsFor::Source => "source",
@@ -136,7 +152,9 @@ impl Observer for JsonLines {
                 serde_json::json!({"event": "progress", "step": step, "rows": rows, "bytes": bytes, "waits_for": side})
             }
             Event::StepFinished(report) => serde_json::json!({"event": "step_finished", "report": report}),
-            Event::Retry { step, attempt, reason, pause_ms } => serde_json::json!({"event": "retry", "step": step, "attempt": attempt, "reason": reason, "pause_ms": pause_ms}),
+            Event::Retry { step, attempt, reason, pause_ms } => {
+                serde_json::json!({"event": "retry", "step": step, "attempt": attempt, "reason": reason, "pause_ms": pause_ms})
+            }
             Event::Warning { message } => serde_json::json!({"event": "warning", "message": message}),
         };
         self.printer.note(object);

@@ -64,7 +64,8 @@ impl Writer {
 
     fn keep(&mut self, batch: &RecordBatch) -> Result<()> {
         let options = FormatOptions::default().with_null("");
-        let formatters = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let formatters =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<std::result::Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
             if self.rows.len() < ROWS_SHOWN_MAX {
                 self.rows.push(formatters.iter().map(|formatter| formatter.value(row).to_string()).collect());
@@ -79,7 +80,8 @@ impl Writer {
         match self.printer.form {
             OutputForm::Human => {
                 let headings: Vec<&str> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
-                let numbers: Vec<usize> = self.schema.fields().iter().enumerate().filter(|(_, field)| is_number(field)).map(|(index, _)| index).collect();
+                let numbers: Vec<usize> =
+                    self.schema.fields().iter().enumerate().filter(|(_, field)| is_number(field)).map(|(index, _)| index).collect();
                 self.printer.line(table(&headings, &numbers, self.rows));
                 let shown = if self.rows_seen > ROWS_SHOWN_MAX { format!(", the first {ROWS_SHOWN_MAX} shown") } else { String::new() };
                 let rows = if self.rows_seen == 1 { "row" } else { "rows" };
@@ -103,24 +105,41 @@ fn value(column: &ArrayRef, row: usize) -> Result<Value> {
     if column.is_null(row) {
         return Ok(Value::Null);
     }
-    let text = || -> Result<String> { Ok(ArrayFormatter::try_new(column, &FormatOptions::default().with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ")))?.value(row).to_string()) };
+    let text = || -> Result<String> {
+        Ok(ArrayFormatter::try_new(column, &FormatOptions::default().with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ")))?
+            .value(row)
+            .to_string())
+    };
     Ok(match column.data_type() {
         DataType::Boolean => Value::Bool(column.as_boolean().value(row)),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::UInt8 | DataType::UInt16 | DataType::UInt32 | DataType::UInt64 => {
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32
+        | DataType::UInt64 => {
             let text = text()?;
             match text.parse::<i64>() {
                 Ok(number) if (-EXACT_INTEGER_MAX..=EXACT_INTEGER_MAX).contains(&number) => Value::from(number),
                 _ => Value::String(text),
             }
         }
-        DataType::Float16 | DataType::Float32 => text()?.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map_or(Value::Null, Value::Number),
-        DataType::Float64 => serde_json::Number::from_f64(column.as_primitive::<arrow::datatypes::Float64Type>().value(row)).map_or_else(|| text().map_or(Value::Null, Value::String), Value::Number),
+        DataType::Float16 | DataType::Float32 => {
+            text()?.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map_or(Value::Null, Value::Number)
+        }
+        DataType::Float64 => serde_json::Number::from_f64(column.as_primitive::<arrow::datatypes::Float64Type>().value(row))
+            .map_or_else(|| text().map_or(Value::Null, Value::String), Value::Number),
         DataType::List(_) => nested(&column.as_list::<i32>().value(row))?,
         DataType::LargeList(_) => nested(&column.as_list::<i64>().value(row))?,
         DataType::Struct(fields) => {
             let columns = column.as_struct();
-            let object: Map<String, Value> =
-                fields.iter().zip(columns.columns()).map(|(field, column)| Ok((field.name().clone(), value(column, row)?))).collect::<Result<_>>()?;
+            let object: Map<String, Value> = fields
+                .iter()
+                .zip(columns.columns())
+                .map(|(field, column)| Ok((field.name().clone(), value(column, row)?)))
+                .collect::<Result<_>>()?;
             Value::Object(object)
         }
         _ => Value::String(text()?),

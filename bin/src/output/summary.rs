@@ -16,7 +16,8 @@ impl Printer {
                 self.note(format!("{} {warning}\n", self.styled_error(Style::Warn, "warning:")));
             }
         }
-        let sum = |kind: StepKind, of: fn(&StepReport) -> u64| -> u64 { report.steps.iter().filter(|step| step.kind == kind).map(of).sum() };
+        let sum =
+            |kind: StepKind, of: fn(&StepReport) -> u64| -> u64 { report.steps.iter().filter(|step| step.kind == kind).map(of).sum() };
         let (read, rejected) = (sum(StepKind::Extract, |step| step.rows_in), sum(StepKind::Extract, |step| step.rows_rejected));
         let (loaded, bytes) = (sum(StepKind::Load, |step| step.rows_out), sum(StepKind::Load, |step| step.bytes));
         let heading = match report.status {
@@ -94,7 +95,12 @@ impl Printer {
                 (source, destination) if source >= destination => "source",
                 _ => "destination",
             };
-            cells.extend([if row.bytes == 0 { String::new() } else { size(row.bytes) }, duration(row.duration_ms), rate, waited.to_owned()]);
+            cells.extend([
+                if row.bytes == 0 { String::new() } else { size(row.bytes) },
+                duration(row.duration_ms),
+                rate,
+                waited.to_owned(),
+            ]);
             cells.push(row.trouble.as_ref().map_or(String::new(), |trouble| self.styled_error(Style::Bad, trouble)));
             cells
         });
@@ -130,7 +136,18 @@ impl Printer {
             };
             let bytes = if step.bytes == 0 || step.status == StepStatus::Unchanged { String::new() } else { size(step.bytes) };
             let note = if step.status == StepStatus::Done && step.kind == StepKind::Extract { String::new() } else { step.note.clone() };
-            vec![step.name.clone(), status, number(step.rows_in), number(step.rows_out), number(step.rows_rejected), bytes, duration(step.duration_ms), rate, waited, note]
+            vec![
+                step.name.clone(),
+                status,
+                number(step.rows_in),
+                number(step.rows_out),
+                number(step.rows_rejected),
+                bytes,
+                duration(step.duration_ms),
+                rate,
+                waited,
+                note,
+            ]
         });
         table(&["step", "", "rows in", "rows out", "rejected", "bytes", "time", "speed", "waited for", ""], &[2, 3, 4, 5, 6, 7], rows)
     }
@@ -151,6 +168,17 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn new(name: &'a str) -> Self {
-        Self { name, is_model: false, rows: 0, rejected: 0, loaded: Vec::new(), bytes: 0, duration_ms: 0, own_ms: 0, waited_ms: (0, 0), trouble: None }
+        Self {
+            name,
+            is_model: false,
+            rows: 0,
+            rejected: 0,
+            loaded: Vec::new(),
+            bytes: 0,
+            duration_ms: 0,
+            own_ms: 0,
+            waited_ms: (0, 0),
+            trouble: None,
+        }
     }
 }

@@ -90,6 +90,8 @@ impl Options {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
+            // A date without quotes is TOML's own type, and means the same here.
+            Some(Value::Datetime(value)) => Ok(Some(value.to_string())),
             Some(other) => Err(self.wrong(key, "a text", &other)),
         }
     }
@@ -100,7 +102,9 @@ impl Options {
     /// If it is missing or something else.
     pub fn required(&mut self, key: &str) -> Result<String> {
         self.text(key)?.ok_or_else(|| {
-            self.layers.error(&self.path, format!("key \"{key}\" is missing in section [{}]", self.path)).hint(format!("Add `{key} = \"…\"` to it."))
+            self.layers
+                .error(&self.path, format!("key \"{key}\" is missing in section [{}]", self.path))
+                .hint(format!("Add `{key} = \"…\"` to it."))
         })
     }
 
@@ -164,7 +168,9 @@ impl Options {
     /// If it is something else.
     pub fn bytes(&mut self, key: &str) -> Result<Option<u64>> {
         let Some(text) = self.scalar(key)? else { return Ok(None) };
-        parse_bytes(&text).map(Some).ok_or_else(|| self.error(key, format!("\"{text}\" is not a size")).hint("Write it as \"64MiB\" or \"1GiB\"."))
+        parse_bytes(&text)
+            .map(Some)
+            .ok_or_else(|| self.error(key, format!("\"{text}\" is not a size")).hint("Write it as \"64MiB\" or \"1GiB\"."))
     }
 
     /// A duration such as `"30s"`, in microseconds.
@@ -173,7 +179,9 @@ impl Options {
     /// If it is something else.
     pub fn duration_us(&mut self, key: &str) -> Result<Option<i64>> {
         let Some(text) = self.text(key)? else { return Ok(None) };
-        parse_duration_us(&text).map(Some).map_err(|_| self.error(key, format!("\"{text}\" is not a duration")).hint("Write it as \"30s\", \"15m\" or \"24h\"."))
+        parse_duration_us(&text)
+            .map(Some)
+            .map_err(|_| self.error(key, format!("\"{text}\" is not a duration")).hint("Write it as \"30s\", \"15m\" or \"24h\"."))
     }
 
     /// A share such as `"0.1%"`, from 0 to 1.
@@ -203,7 +211,9 @@ impl Options {
     /// If it is missing or not a reference.
     pub fn required_secret(&mut self, key: &str) -> Result<Secret> {
         self.secret(key)?.ok_or_else(|| {
-            self.layers.error(&self.path, format!("key \"{key}\" is missing in section [{}]", self.path)).hint(format!("Add `{key} = \"env:NAME\"` to it."))
+            self.layers
+                .error(&self.path, format!("key \"{key}\" is missing in section [{}]", self.path))
+                .hint(format!("Add `{key} = \"env:NAME\"` to it."))
         })
     }
 

@@ -55,7 +55,8 @@ impl Override {
     pub fn parse(text: &str, origin: Origin) -> Result<Self> {
         match text.split_once('=') {
             Some((path, value)) if !path.trim().is_empty() => Ok(Self { path: path.trim().to_owned(), value: value.to_owned(), origin }),
-            _ => Err(Error::new(&CONFIG, "a setting on the command line has no key or no value").hint("Write it as --set project.lake=/data/lake.")),
+            _ => Err(Error::new(&CONFIG, "a setting on the command line has no key or no value")
+                .hint("Write it as --set project.lake=/data/lake.")),
         }
     }
 }
@@ -153,7 +154,13 @@ impl Layers {
     pub fn leaves(&self) -> Vec<(String, String, Option<Origin>)> {
         let mut leaves = Vec::new();
         collect(&self.0.root, "", &mut leaves);
-        leaves.into_iter().map(|(path, value)| { let origin = self.origin(&path).cloned(); (path, value, origin) }).collect()
+        leaves
+            .into_iter()
+            .map(|(path, value)| {
+                let origin = self.origin(&path).cloned();
+                (path, value, origin)
+            })
+            .collect()
     }
 
     /// A [`CONFIG`] error at a path: file, line and key are named.
@@ -201,7 +208,11 @@ fn merge(below: &mut Table, above: Table) {
 
 fn value_of(text: &str) -> Value {
     // TOML where it is TOML (numbers, lists, booleans), else plain text.
-    format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value")).unwrap_or_else(|| Value::String(text.to_owned()))
+    format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 fn set(table: &mut Table, path: &str, value: Value) -> Result<()> {

@@ -127,7 +127,11 @@ impl Config {
             };
             section.end()?;
             if let Some(missing) = pipeline.destinations.iter().find(|destination| !destinations.contains_key(*destination)) {
-                return Err(layers.error(&format!("pipelines.{name}.destinations"), format!("pipeline \"{name}\" names the destination \"{missing}\", which is not declared"))
+                return Err(layers
+                    .error(
+                        &format!("pipelines.{name}.destinations"),
+                        format!("pipeline \"{name}\" names the destination \"{missing}\", which is not declared"),
+                    )
                     .hint(format!("Add a section [destinations.{missing}], or correct the name.")));
             }
             pipelines.insert(name, pipeline);
@@ -154,7 +158,11 @@ impl Config {
     /// A path of the configuration, relative to the file's folder. URLs stay as they are.
     #[must_use]
     pub fn place(&self, text: &str) -> String {
-        if text.contains("://") || Path::new(text).is_absolute() { text.to_owned() } else { self.folder.join(text).to_string_lossy().into_owned() }
+        if text.contains("://") || Path::new(text).is_absolute() {
+            text.to_owned()
+        } else {
+            self.folder.join(text).to_string_lossy().into_owned()
+        }
     }
 }
 

@@ -78,11 +78,15 @@ impl Project {
     pub(super) fn read(mut section: Options) -> Result<Self> {
         let time_zone = section.text("time_zone")?.unwrap_or_else(|| "UTC".to_owned());
         let time_zone: Tz = time_zone.parse().map_err(|_| {
-            section.error("time_zone", format!("\"{time_zone}\" is not a time zone")).hint("Use a name of the IANA database, such as \"Europe/Warsaw\".")
+            section
+                .error("time_zone", format!("\"{time_zone}\" is not a time zone"))
+                .hint("Use a name of the IANA database, such as \"Europe/Warsaw\".")
         })?;
         let as_of = match section.text("as_of")? {
             None => None,
-            Some(text) => Some(Timestamp::parse_in(&text, time_zone).map_err(|error| error.caused_by(section.error("as_of", "").causes().join("")))?),
+            Some(text) => {
+                Some(Timestamp::parse_in(&text, time_zone).map_err(|error| error.caused_by(section.error("as_of", "").causes().join("")))?)
+            }
         };
         let memory_limit_bytes = section.bytes("memory_limit")?.unwrap_or(MEMORY_LIMIT_BYTES_DEFAULT);
         if memory_limit_bytes < MEMORY_LIMIT_BYTES_MIN {

@@ -46,7 +46,9 @@ impl SourceConfig {
         let spell: fn(&str) -> String = match naming.as_str() {
             "same" => |name| name.to_owned(),
             "camelCase" => camel_case,
-            other => return Err(section.error("naming", format!("naming \"{other}\" is not known")).hint("Use \"same\" or \"camelCase\".")),
+            other => {
+                return Err(section.error("naming", format!("naming \"{other}\" is not known")).hint("Use \"same\" or \"camelCase\"."));
+            }
         };
         let mut tables = BTreeMap::new();
         for (table, mut options) in section.sections("tables")? {

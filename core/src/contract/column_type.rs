@@ -94,9 +94,7 @@ impl ColumnType {
             Self::Int64 => DataType::Int64,
             Self::Float32 => DataType::Float32,
             Self::Float64 => DataType::Float64,
-            Self::Decimal { precision, scale } if *precision <= DECIMAL128_MAX_PRECISION => {
-                DataType::Decimal128(*precision, *scale)
-            }
+            Self::Decimal { precision, scale } if *precision <= DECIMAL128_MAX_PRECISION => DataType::Decimal128(*precision, *scale),
             Self::Decimal { precision, scale } => DataType::Decimal256(*precision, *scale),
             Self::Text { .. } | Self::Json | Self::Uuid => DataType::Utf8,
             Self::Bytes => DataType::Binary,

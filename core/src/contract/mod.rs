@@ -144,11 +144,8 @@ impl Contract {
     /// The schema of a set of changes: every column NULL-able but the key, then [`DELETED_COLUMN`].
     #[must_use]
     pub fn changes_schema(&self) -> SchemaRef {
-        let mut fields: Vec<Field> = self
-            .columns
-            .iter()
-            .map(|column| column.field().with_nullable(!self.key.contains(&column.name)))
-            .collect();
+        let mut fields: Vec<Field> =
+            self.columns.iter().map(|column| column.field().with_nullable(!self.key.contains(&column.name))).collect();
         fields.push(Field::new(DELETED_COLUMN, arrow::datatypes::DataType::Boolean, false));
         Arc::new(Schema::new(fields))
     }

@@ -25,9 +25,9 @@ pub fn parse_column(name: &ColumnName, text: &str, spell: &dyn Fn(&str) -> Strin
     let mut parser = Parser { words: words(text), position: 0, spell };
     let parsed = parser.column(name.as_str(), 0).and_then(|column| parser.end().map(|()| column));
     let parsed = parsed.map_err(|error| {
-        error.context(format!("column \"{name}\" has a declaration that cannot be read")).hint(
-            "Write it as `decimal(18,2) not null from totals.total`; docs/reference/types.md lists every type.",
-        )
+        error
+            .context(format!("column \"{name}\" has a declaration that cannot be read"))
+            .hint("Write it as `decimal(18,2) not null from totals.total`; docs/reference/types.md lists every type.")
     })?;
     Ok(Column {
         name: name.clone(),

@@ -89,8 +89,8 @@ impl Manifest {
     }
 
     pub(super) fn from_json(bytes: &[u8], key: &str) -> Result<Self> {
-        let manifest: Self = serde_json::from_slice(bytes)
-            .map_err(|_| Error::new(&SNAPSHOT, format!("landing manifest \"{key}\" cannot be understood")))?;
+        let manifest: Self =
+            serde_json::from_slice(bytes).map_err(|_| Error::new(&SNAPSHOT, format!("landing manifest \"{key}\" cannot be understood")))?;
         if manifest.format_version == FORMAT_VERSION {
             Ok(manifest)
         } else {

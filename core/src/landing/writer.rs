@@ -226,7 +226,6 @@ impl OpenPart {
             tracing::warn!(error = %super::store_error("upload could not be aborted", &error), "an upload was left unfinished");
         }
     }
-
 }
 
 // Not a method: the Parquet writer is not `Sync`, so a future may not hold a reference to the part.
@@ -254,8 +253,12 @@ fn io_error(key: &str, io: &std::io::Error) -> Error {
     let what = format!("landed part \"{key}\" could not be written");
     match io.get_ref().and_then(|source| source.downcast_ref::<object_store::Error>()) {
         Some(error) => store_error(&what, error),
-        None if io.kind() == std::io::ErrorKind::StorageFull => Error::new(&super::DISK_FULL, what).caused_by("no space left on the device"),
-        None if io.kind() == std::io::ErrorKind::PermissionDenied => Error::new(&super::LANDING_DENIED, what).caused_by("permission denied"),
+        None if io.kind() == std::io::ErrorKind::StorageFull => {
+            Error::new(&super::DISK_FULL, what).caused_by("no space left on the device")
+        }
+        None if io.kind() == std::io::ErrorKind::PermissionDenied => {
+            Error::new(&super::LANDING_DENIED, what).caused_by("permission denied")
+        }
         None => Error::new(&super::LANDING, what).caused_by(io.kind()),
     }
 }

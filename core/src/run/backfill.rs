@@ -121,9 +121,16 @@ impl Engine {
         Ok((BackfillReport { pipeline: self.parts.pipeline.clone(), windows, models: model_report }, first_error))
     }
 
-    async fn window(&self, lease: &crate::ledger::Lease, request: RunRequest, tables: BTreeSet<TableName>, window: Window) -> (WindowReport, Option<Error>) {
+    async fn window(
+        &self,
+        lease: &crate::ledger::Lease,
+        request: RunRequest,
+        tables: BTreeSet<TableName>,
+        window: Window,
+    ) -> (WindowReport, Option<Error>) {
         let run = new_run_id();
-        let mut report = WindowReport { window, status: Some(RunStatus::Failed), run: Some(run.clone()), rows_in: 0, rows_rejected: 0, error: None };
+        let mut report =
+            WindowReport { window, status: Some(RunStatus::Failed), run: Some(run.clone()), rows_in: 0, rows_rejected: 0, error: None };
         let result = self.execute(lease, run.clone(), request, RunState::default(), tables, false).await;
         let error = match result {
             Ok((ran, error)) => {

@@ -84,24 +84,39 @@ impl Engine {
             // What a killed process landed is used only if its bytes are what the manifest says.
             let snapshot = self.parts.landing.open(&landed.manifest).await?;
             self.parts.landing.verify(snapshot.manifest()).await?;
-            return Ok(Extracted { snapshot: Some(snapshot), checkpoint: None, rejected: landed.rejected, resumed: true, note: "landed before the interruption".to_owned(), meter: Arc::default() });
+            return Ok(Extracted {
+                snapshot: Some(snapshot),
+                checkpoint: None,
+                rejected: landed.rejected,
+                resumed: true,
+                note: "landed before the interruption".to_owned(),
+                meter: Arc::default(),
+            });
         }
         let contract = source.extractor.contract();
         let after = match (context.request.full_refresh, context.request.window) {
             (true, _) | (_, Some(_)) => None,
             (false, None) => self.parts.ledger.checkpoint(&self.parts.pipeline, &contract.table).await?,
         };
-        let request = Request {
-            window: context.request.window,
-            lookback_us: source.lookback_us,
-            slices_wanted: self.settings.slices_in_flight_max,
-        };
+        let request =
+            Request { window: context.request.window, lookback_us: source.lookback_us, slices_wanted: self.settings.slices_in_flight_max };
         let plan = source.extractor.plan(&request, after.as_ref()).await?;
         failpoint::reached("extract.after_plan");
         if plan.slices.is_empty() {
-            return Ok(Extracted { snapshot: None, checkpoint: plan.checkpoint, rejected: 0, resumed: false, note: plan.summary, meter: Arc::default() });
+            return Ok(Extracted {
+                snapshot: None,
+                checkpoint: plan.checkpoint,
+                rejected: 0,
+                resumed: false,
+                note: plan.summary,
+                meter: Arc::default(),
+            });
         }
-        self.parts.observer.event(&Event::StepStarted { step: step.to_owned(), kind: StepKind::Extract, rows_estimated: plan.rows_estimated });
+        self.parts.observer.event(&Event::StepStarted {
+            step: step.to_owned(),
+            kind: StepKind::Extract,
+            rows_estimated: plan.rows_estimated,
+        });
         self.land(context, source, step, plan).await
     }
 
@@ -119,7 +134,12 @@ impl Engine {
                 let Some(slice) = waiting.next() else { break };
                 let (engine, extractor, quarantine) = (self.clone(), Arc::clone(&source.extractor), quarantine.clone());
                 let (part, meter, step) = (writer.part_writer(slice.index), Arc::clone(&meter), step.to_owned());
-                let span = tracing::info_span!("slice", otel.name = format!("slice {}", slice.summary), slice = slice.index, rows = tracing::field::Empty);
+                let span = tracing::info_span!(
+                    "slice",
+                    otel.name = format!("slice {}", slice.summary),
+                    slice = slice.index,
+                    rows = tracing::field::Empty
+                );
                 working.spawn(
                     async move {
                         let stream = extractor.read(&slice, &quarantine).await?.buffered(&engine.budget);
@@ -140,7 +160,13 @@ impl Engine {
         let rows = meter.rows.load(Ordering::Relaxed);
         check_rejected(&contract.table.to_string(), rows, &rejected, source.rejected_share_max)?;
         if !rejected.is_empty() {
-            let message = format!("{} of {} rows of \"{}\" did not fit and went to quarantine\n    {}", rejected.len(), rows + rejected.len() as u64, contract.table, causes(&rejected).join("\n    "));
+            let message = format!(
+                "{} of {} rows of \"{}\" did not fit and went to quarantine\n    {}",
+                rejected.len(),
+                rows + rejected.len() as u64,
+                contract.table,
+                causes(&rejected).join("\n    ")
+            );
             self.parts.observer.event(&Event::Warning { message: message.clone() });
             context.warnings.lock().expect("no holder of this lock panics").push(message);
         }
@@ -201,7 +227,14 @@ impl Engine {
         Ok(rows)
     }
 
-    async fn load_table(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str, extracted: Extracted, began: Instant) -> Result<()> {
+    async fn load_table(
+        &self,
+        context: &Arc<RunContext>,
+        source: &SourceTable,
+        step: &str,
+        extracted: Extracted,
+        began: Instant,
+    ) -> Result<()> {
         let contract = source.extractor.contract();
         let mut report = StepReport::new(step, StepKind::Extract, StepStatus::Unchanged);
         report.rows_rejected = extracted.rejected;
@@ -251,8 +284,11 @@ impl Engine {
             return Ok(Mode::Merge);
         }
         if context.request.window.is_some() {
-            return Err(Error::new(&crate::contract::CONTRACT, format!("table \"{}\" has no key, so a window of it could be loaded twice", contract.table))
-                .hint("Declare its key in pipelines.toml, or leave it out of the backfill with --skip."));
+            return Err(Error::new(
+                &crate::contract::CONTRACT,
+                format!("table \"{}\" has no key, so a window of it could be loaded twice", contract.table),
+            )
+            .hint("Declare its key in pipelines.toml, or leave it out of the backfill with --skip."));
         }
         Ok(Mode::Append)
     }
@@ -276,7 +312,10 @@ fn check_rejected(table: &str, accepted: u64, rejected: &[Rejected], share_max: 
     if share <= share_max {
         return Ok(());
     }
-    let mut error = Error::new(&REJECTED, format!("{} of {all} rows of table \"{table}\" did not fit, more than the allowed {}%", rejected.len(), share_max * 100.0));
+    let mut error = Error::new(
+        &REJECTED,
+        format!("{} of {all} rows of table \"{table}\" did not fit, more than the allowed {}%", rejected.len(), share_max * 100.0),
+    );
     for cause in causes(rejected) {
         error = error.caused_by(cause);
     }
@@ -292,7 +331,11 @@ fn causes(rejected: &[Rejected]) -> Vec<String> {
     }
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    counts.into_iter().take(CAUSES_SHOWN_MAX).map(|((column, reason), rows)| format!("column \"{column}\": {reason} ({rows} {})", if rows == 1 { "row" } else { "rows" })).collect()
+    counts
+        .into_iter()
+        .take(CAUSES_SHOWN_MAX)
+        .map(|((column, reason), rows)| format!("column \"{column}\": {reason} ({rows} {})", if rows == 1 { "row" } else { "rows" }))
+        .collect()
 }
 
 pub(super) fn elapsed_ms(since: Instant) -> u64 {

@@ -83,7 +83,11 @@ impl Engine {
         let span = tracing::info_span!("step", otel.name = %name, step = %name, kind = "load", destination = loader.name(), table = %contract.table, revision = planned.revision, rows = snapshot.manifest().rows);
         let result = async {
             self.parts.stop.check()?;
-            self.parts.observer.event(&Event::StepStarted { step: name.clone(), kind: StepKind::Load, rows_estimated: Some(snapshot.manifest().rows) });
+            self.parts.observer.event(&Event::StepStarted {
+                step: name.clone(),
+                kind: StepKind::Load,
+                rows_estimated: Some(snapshot.manifest().rows),
+            });
             self.with_retries(&name, || attempt(loader, &load, snapshot)).await
         }
         .instrument(span)
@@ -91,7 +95,11 @@ impl Engine {
         match result {
             Ok(receipt) => {
                 failpoint::reached("load.after_publish");
-                self.append(context, &[Entry::Loaded { step: step.to_owned(), destination: loader.name().to_owned(), receipt: receipt.clone() }]).await?;
+                self.append(
+                    context,
+                    &[Entry::Loaded { step: step.to_owned(), destination: loader.name().to_owned(), receipt: receipt.clone() }],
+                )
+                .await?;
                 failpoint::reached("ledger.after_loaded");
                 let moved = receipt.rows_written + receipt.rows_deleted > 0;
                 let status = if receipt.was_there {
@@ -108,7 +116,15 @@ impl Engine {
         }
     }
 
-    async fn finish_load(&self, context: &RunContext, name: &str, snapshot: &Snapshot, receipt: &Receipt, status: StepStatus, began: Instant) -> Result<()> {
+    async fn finish_load(
+        &self,
+        context: &RunContext,
+        name: &str,
+        snapshot: &Snapshot,
+        receipt: &Receipt,
+        status: StepStatus,
+        began: Instant,
+    ) -> Result<()> {
         let mut report = StepReport::new(name, StepKind::Load, status);
         report.rows_in = snapshot.manifest().rows;
         report.rows_out = receipt.rows_written + receipt.rows_deleted;

@@ -289,21 +289,28 @@ impl Engine {
         let graph = self.graph();
         let engine = self.clone();
         let shared = Arc::clone(context);
-        schedule::run(&graph, &tables, self.settings.steps_in_flight_max, &self.parts.stop, move |table| {
-            let (engine, context, sources) = (engine.clone(), Arc::clone(&shared), Arc::clone(&sources));
-            async move {
-                match sources.get(&table) {
-                    Some(source) => engine.table(&context, source).await,
-                    None => engine.model(&context, &table).await,
+        schedule::run(
+            &graph,
+            &tables,
+            self.settings.steps_in_flight_max,
+            &self.parts.stop,
+            move |table| {
+                let (engine, context, sources) = (engine.clone(), Arc::clone(&shared), Arc::clone(&sources));
+                async move {
+                    match sources.get(&table) {
+                        Some(source) => engine.table(&context, source).await,
+                        None => engine.model(&context, &table).await,
+                    }
                 }
-            }
-        }, |table| {
-            let kind = if table.is_model() { StepKind::Model } else { StepKind::Extract };
-            let name = if table.is_model() { format!("model {table}") } else { format!("extract {table}") };
-            let mut report = StepReport::new(&name, kind, StepStatus::Skipped);
-            report.note = "not begun: something it reads failed".to_owned();
-            self.report(context, report);
-        })
+            },
+            |table| {
+                let kind = if table.is_model() { StepKind::Model } else { StepKind::Extract };
+                let name = if table.is_model() { format!("model {table}") } else { format!("extract {table}") };
+                let mut report = StepReport::new(&name, kind, StepStatus::Skipped);
+                report.note = "not begun: something it reads failed".to_owned();
+                self.report(context, report);
+            },
+        )
         .await
     }
 

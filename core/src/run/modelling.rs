@@ -24,13 +24,17 @@ impl Engine {
         let node = node.ok_or_else(|| Error::new(&BUG, format!("model \"{table}\" is in the graph but not among the models")))?;
         let step = format!("model {table}");
         let span = tracing::info_span!("step", otel.name = %step, step = %step, kind = "model");
-        self.make(context, node, &step).instrument(span).await.map_err(|error| error.context(format!("model \"{table}\" could not be made")))
+        self.make(context, node, &step)
+            .instrument(span)
+            .await
+            .map_err(|error| error.context(format!("model \"{table}\" could not be made")))
     }
 
     async fn make(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str) -> Result<()> {
         let table = &node.contract.table;
         let began = Instant::now();
-        let destinations: Vec<&Destination> = self.parts.destinations.iter().filter(|destination| destination.tables.contains(table)).collect();
+        let destinations: Vec<&Destination> =
+            self.parts.destinations.iter().filter(|destination| destination.tables.contains(table)).collect();
         let lock = self.table_lock(table);
         let _one_at_a_time = lock.lock().await;
         let stored = self.parts.lake.marker(&self.parts.pipeline, table).await?;
@@ -68,7 +72,17 @@ impl Engine {
                     let at = destination.loader.marker(&self.parts.pipeline, table).await?.map(|marker| marker.revision);
                     let follows = at == planned.base || at == Some(planned.revision);
                     if follows && !context.request.full_refresh {
-                        self.load_planned(context, &destination.loader, step, &snapshot, &node.contract, &node.layout, Mode::Changes, planned).await?;
+                        self.load_planned(
+                            context,
+                            &destination.loader,
+                            step,
+                            &snapshot,
+                            &node.contract,
+                            &node.layout,
+                            Mode::Changes,
+                            planned,
+                        )
+                        .await?;
                     }
                 }
             }
@@ -144,7 +158,14 @@ impl Engine {
         Ok(snapshot)
     }
 
-    async fn land_stream(&self, context: &RunContext, step: &str, stream: BatchStream, manifest: Manifest, meter: &Meter) -> Result<Snapshot> {
+    async fn land_stream(
+        &self,
+        context: &RunContext,
+        step: &str,
+        stream: BatchStream,
+        manifest: Manifest,
+        meter: &Meter,
+    ) -> Result<Snapshot> {
         let folder = self.attempt_folder(context, step);
         let writer = SnapshotWriter::new(&self.parts.landing, &folder, stream.schema(), self.settings.writer);
         self.copy(step, stream.buffered(&self.budget), writer.part_writer(0), meter).await?;

@@ -78,7 +78,8 @@ fn dependents(failed: &TableName, waiting: &mut BTreeMap<TableName, BTreeSet<Tab
     let mut found = Vec::new();
     let mut lost = vec![failed.clone()];
     while let Some(table) = lost.pop() {
-        let readers: Vec<TableName> = waiting.iter().filter(|(_, reads)| reads.contains(&table)).map(|(reader, _)| reader.clone()).collect();
+        let readers: Vec<TableName> =
+            waiting.iter().filter(|(_, reads)| reads.contains(&table)).map(|(reader, _)| reader.clone()).collect();
         for reader in readers {
             waiting.remove(&reader);
             found.push(reader.clone());

@@ -42,8 +42,7 @@ impl Pattern {
     }
 
     fn select(&self, graph: &BTreeMap<TableName, Vec<TableName>>) -> Result<BTreeSet<TableName>> {
-        let mut chosen: BTreeSet<TableName> =
-            graph.keys().filter(|table| self.matcher.is_match(table.to_string())).cloned().collect();
+        let mut chosen: BTreeSet<TableName> = graph.keys().filter(|table| self.matcher.is_match(table.to_string())).cloned().collect();
         if chosen.is_empty() {
             return Err(Error::new(&SELECTION, format!("pattern \"{}\" matches no table and no model", self.text)));
         }

@@ -13,7 +13,9 @@ use object_store::path::Path;
 use pipeline_core::error::ErrorKind;
 use pipeline_core::landing::Landing;
 use pipeline_core::name::TableName;
-use pipeline_core::run::{BackfillRequest, Destination, Engine, EngineSettings, Parts, Resume, RunKind, RunRequest, RunStatus, Selection, Stop, Unobserved};
+use pipeline_core::run::{
+    BackfillRequest, Destination, Engine, EngineSettings, Parts, Resume, RunKind, RunRequest, RunStatus, Selection, Stop, Unobserved,
+};
 use pipeline_core::window::{Timestamp, Window};
 
 struct World {
@@ -76,7 +78,13 @@ impl World {
 }
 
 fn request() -> RunRequest {
-    RunRequest { kind: RunKind::Run, window: None, as_of: Timestamp::from_microseconds(0), selection: Selection::default(), full_refresh: false }
+    RunRequest {
+        kind: RunKind::Run,
+        window: None,
+        as_of: Timestamp::from_microseconds(0),
+        selection: Selection::default(),
+        full_refresh: false,
+    }
 }
 
 #[tokio::test]

@@ -110,7 +110,11 @@ impl Extractor for TestExtractor {
             },
         };
         let slices = (0..u32::from(from < to) * 2)
-            .map(|index| Slice { index, summary: format!("half {index}"), range: serde_json::json!({ "from": from, "to": to, "half": index }) })
+            .map(|index| Slice {
+                index,
+                summary: format!("half {index}"),
+                range: serde_json::json!({ "from": from, "to": to, "half": index }),
+            })
             .collect();
         Ok(ExtractPlan {
             slices,
@@ -134,7 +138,13 @@ impl Extractor for TestExtractor {
             .collect();
         if number("half") == 0 {
             for position in 0..*self.source.rejected.lock().unwrap() {
-                let rejected = Rejected { column: "value".to_owned(), reason: "odd".to_owned(), position: position.to_string(), raw: vec![1], format: "bson" };
+                let rejected = Rejected {
+                    column: "value".to_owned(),
+                    reason: "odd".to_owned(),
+                    position: position.to_string(),
+                    raw: vec![1],
+                    format: "bson",
+                };
                 quarantine.reject(&self.contract.table, rejected)?;
             }
         }
@@ -246,7 +256,14 @@ impl Loader for MemoryLoader {
         }
         let mut tables = self.tables.lock().unwrap();
         let stored = tables.get(&load.id.table).cloned();
-        let mut receipt = Receipt { id: load.id.clone(), rows_written: 0, rows_deleted: 0, rows_unchanged: 0, was_there: false, detail: serde_json::Value::Null };
+        let mut receipt = Receipt {
+            id: load.id.clone(),
+            rows_written: 0,
+            rows_deleted: 0,
+            rows_unchanged: 0,
+            was_there: false,
+            detail: serde_json::Value::Null,
+        };
         if let Some((marker, _)) = &stored {
             if marker.revision == load.id.revision && marker.digest == load.id.digest {
                 receipt.was_there = true;
@@ -360,7 +377,14 @@ impl Ledger for MemoryLedger {
 
     async fn entries(&self, run: &str) -> Result<Vec<Recorded>> {
         let at = Timestamp::from_microseconds(0);
-        Ok(self.entries.lock().unwrap().iter().filter(|entry| entry.0 == run).map(|entry| Recorded { at, entry: entry.2.clone() }).collect())
+        Ok(self
+            .entries
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|entry| entry.0 == run)
+            .map(|entry| Recorded { at, entry: entry.2.clone() })
+            .collect())
     }
 
     async fn runs(&self, pipeline: Option<&str>, limit: usize) -> Result<Vec<RunOverview>> {
@@ -369,10 +393,19 @@ impl Ledger for MemoryLedger {
         for (run, name, entry) in self.entries.lock().unwrap().iter() {
             match entry {
                 Entry::RunStarted { request } if !runs.iter().any(|known| known.run == *run) => {
-                    runs.push(RunOverview { run: run.clone(), pipeline: name.clone(), request: request.clone(), started_at: at, last_at: at, status: None });
+                    runs.push(RunOverview {
+                        run: run.clone(),
+                        pipeline: name.clone(),
+                        request: request.clone(),
+                        started_at: at,
+                        last_at: at,
+                        status: None,
+                    });
                 }
                 Entry::RunStarted { .. } => runs.iter_mut().filter(|known| known.run == *run).for_each(|known| known.status = None),
-                Entry::RunFinished { status, .. } => runs.iter_mut().filter(|known| known.run == *run).for_each(|known| known.status = Some(*status)),
+                Entry::RunFinished { status, .. } => {
+                    runs.iter_mut().filter(|known| known.run == *run).for_each(|known| known.status = Some(*status))
+                }
                 _ => {}
             }
         }

@@ -19,53 +19,34 @@ pub(super) struct Collection {
 }
 
 fn failed(action: &'static str) -> impl FnOnce(mongodb::error::Error) -> Error {
-    move |source| Error::Mongodb {
-        action,
-        source: Box::new(source),
-    }
+    move |source| Error::Mongodb { action, source: Box::new(source) }
 }
 
 impl Collection {
     /// Understands the address; the first command connects.
     pub(super) async fn connect(url: &str) -> Result<Self> {
-        let mut options = ClientOptions::parse(url)
-            .await
-            .map_err(|_| Error::Address { server: "MongoDB" })?;
-        options
-            .app_name
-            .get_or_insert_with(|| "pipeline-demo".to_owned());
-        let client =
-            Client::with_options(options).map_err(|_| Error::Address { server: "MongoDB" })?;
-        Ok(Self {
-            database: client.database(DATABASE),
-        })
+        let mut options = ClientOptions::parse(url).await.map_err(|_| Error::Address { server: "MongoDB" })?;
+        options.app_name.get_or_insert_with(|| "pipeline-demo".to_owned());
+        let client = Client::with_options(options).map_err(|_| Error::Address { server: "MongoDB" })?;
+        Ok(Self { database: client.database(DATABASE) })
     }
 
     async fn has_documents(&self) -> Result<bool> {
         let orders = self.database.collection::<RawDocumentBuf>(COLLECTION);
-        let count = orders
-            .estimated_document_count()
-            .await
-            .map_err(failed("the orders could not be counted"))?;
+        let count = orders.estimated_document_count().await.map_err(failed("the orders could not be counted"))?;
         Ok(count > 0)
     }
 
     pub(super) async fn require_empty(&self) -> Result<()> {
         if self.has_documents().await? {
-            return Err(Error::NotEmpty {
-                kind: "collection",
-                name: format!("{DATABASE}.{COLLECTION}"),
-            });
+            return Err(Error::NotEmpty { kind: "collection", name: format!("{DATABASE}.{COLLECTION}") });
         }
         Ok(())
     }
 
     pub(super) async fn require_documents(&self) -> Result<()> {
         if !self.has_documents().await? {
-            return Err(Error::NothingToChange {
-                kind: "collection",
-                name: format!("{DATABASE}.{COLLECTION}"),
-            });
+            return Err(Error::NothingToChange { kind: "collection", name: format!("{DATABASE}.{COLLECTION}") });
         }
         Ok(())
     }
@@ -73,36 +54,16 @@ impl Collection {
     /// Drops the collection, if it is there.
     pub(super) async fn clear(&self) -> Result<()> {
         let orders = self.database.collection::<RawDocumentBuf>(COLLECTION);
-        orders
-            .drop()
-            .await
-            .map_err(failed("collection \"orders\" could not be dropped"))
+        orders.drop().await.map_err(failed("collection \"orders\" could not be dropped"))
     }
 
     /// Inserts the documents, or replaces those with the same `_id`.
     pub(super) async fn write(&self, chunk: Chunk) -> Result<()> {
-        let command = if chunk.upsert {
-            update(&chunk.bytes)
-        } else {
-            insert(&chunk.bytes)
-        };
+        let command = if chunk.upsert { update(&chunk.bytes) } else { insert(&chunk.bytes) };
         let command = RawDocumentBuf::from_bytes(command).expect("the command was written as BSON");
-        let reply = self
-            .database
-            .run_raw_command(command)
-            .await
-            .map_err(failed("orders could not be written"))?;
-        match reply
-            .get_array("writeErrors")
-            .ok()
-            .and_then(|refused| refused.first())
-        {
-            Some(refused) => Err(Error::Refused {
-                code: refused
-                    .as_document()
-                    .and_then(|error| error.get_i32("code").ok())
-                    .unwrap_or(0),
-            }),
+        let reply = self.database.run_raw_command(command).await.map_err(failed("orders could not be written"))?;
+        match reply.get_array("writeErrors").ok().and_then(|refused| refused.first()) {
+            Some(refused) => Err(Error::Refused { code: refused.as_document().and_then(|error| error.get_i32("code").ok()).unwrap_or(0) }),
             None => Ok(()),
         }
     }
@@ -115,10 +76,7 @@ impl Collection {
                 { "key": { "orderNumber": 1 }, "name": "orderNumber_1", "unique": true },
             ],
         };
-        self.database
-            .run_command(command)
-            .await
-            .map_err(failed("the indexes could not be created"))?;
+        self.database.run_command(command).await.map_err(failed("the indexes could not be created"))?;
         Ok(())
     }
 }
@@ -171,9 +129,7 @@ fn update(bytes: &[u8]) -> Vec<u8> {
 /// The `_id` of an order's document: the first field, after the length, the type and the name with its end.
 fn object_id(document: &[u8]) -> [u8; 12] {
     const START: usize = 4 + 1 + 4;
-    document[START..START + 12]
-        .try_into()
-        .expect("the slice has twelve bytes")
+    document[START..START + 12].try_into().expect("the slice has twelve bytes")
 }
 
 #[cfg(test)]
@@ -194,15 +150,9 @@ mod tests {
         let command = Document::from_reader(&mut insert(&bytes).as_slice()).unwrap();
         let first = doc! { "_id": ObjectId::from_bytes([1; 12]), "orderNumber": "x" };
         let second = doc! { "_id": ObjectId::from_bytes([2; 12]), "orderNumber": "x" };
-        assert_eq!(
-            command,
-            doc! { "insert": "orders", "ordered": true, "documents": [first.clone(), second.clone()] }
-        );
+        assert_eq!(command, doc! { "insert": "orders", "ordered": true, "documents": [first.clone(), second.clone()] });
         let command = Document::from_reader(&mut update(&bytes).as_slice()).unwrap();
         let change = |order: Document| doc! { "q": { "_id": order.get_object_id("_id").unwrap() }, "u": order, "upsert": true };
-        assert_eq!(
-            command,
-            doc! { "update": "orders", "ordered": true, "updates": [change(first), change(second)] }
-        );
+        assert_eq!(command, doc! { "update": "orders", "ordered": true, "updates": [change(first), change(second)] });
     }
 }

@@ -18,18 +18,12 @@ pub(super) struct Relations {
 
 fn failed(action: &'static str, name: &str) -> impl FnOnce(sqlx::Error) -> Error {
     let name = name.to_owned();
-    move |source| Error::Postgres {
-        action,
-        name,
-        source: Box::new(source),
-    }
+    move |source| Error::Postgres { action, name, source: Box::new(source) }
 }
 
 impl Relations {
     pub(super) async fn connect(url: &str) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url).map_err(|_| Error::Address {
-            server: "PostgreSQL",
-        })?;
+        let options = PgConnectOptions::from_str(url).map_err(|_| Error::Address { server: "PostgreSQL" })?;
         let name = options.get_database().unwrap_or("postgres").to_owned();
         let connection = options
             .application_name("pipeline-demo")
@@ -42,44 +36,26 @@ impl Relations {
 
     /// Runs statements that are put together from this crate's own constants.
     async fn run(&mut self, sql: String, action: &'static str, name: &str) -> Result<()> {
-        sqlx::raw_sql(AssertSqlSafe(sql))
-            .execute(&mut self.connection)
-            .await
-            .map_err(failed(action, name))?;
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection).await.map_err(failed(action, name))?;
         Ok(())
     }
 
     async fn answer(&mut self, sql: String, table: Table) -> Result<bool> {
-        let row = sqlx::query(AssertSqlSafe(sql))
-            .fetch_one(&mut self.connection)
-            .await;
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut self.connection).await;
         let row = row.map_err(failed("no look at table", table.source_name()))?;
-        row.try_get(0)
-            .map_err(failed("no look at table", table.source_name()))
+        row.try_get(0).map_err(failed("no look at table", table.source_name()))
     }
 
     async fn exists(&mut self, table: Table) -> Result<bool> {
-        self.answer(
-            format!("SELECT to_regclass('{}') IS NOT NULL", table.source_name()),
-            table,
-        )
-        .await
+        self.answer(format!("SELECT to_regclass('{}') IS NOT NULL", table.source_name()), table).await
     }
 
     pub(super) async fn require_empty(&mut self) -> Result<()> {
         for table in RELATIONS {
-            let filled = self.exists(table).await?
-                && self
-                    .answer(
-                        format!("SELECT EXISTS (SELECT 1 FROM {})", table.source_name()),
-                        table,
-                    )
-                    .await?;
+            let filled =
+                self.exists(table).await? && self.answer(format!("SELECT EXISTS (SELECT 1 FROM {})", table.source_name()), table).await?;
             if filled {
-                return Err(Error::NotEmpty {
-                    kind: "table",
-                    name: table.source_name().to_owned(),
-                });
+                return Err(Error::NotEmpty { kind: "table", name: table.source_name().to_owned() });
             }
         }
         Ok(())
@@ -88,10 +64,7 @@ impl Relations {
     pub(super) async fn require_tables(&mut self) -> Result<()> {
         for table in RELATIONS {
             if !self.exists(table).await? {
-                return Err(Error::NothingToChange {
-                    kind: "table",
-                    name: table.source_name().to_owned(),
-                });
+                return Err(Error::NothingToChange { kind: "table", name: table.source_name().to_owned() });
             }
         }
         Ok(())
@@ -99,24 +72,14 @@ impl Relations {
 
     /// Makes schemas, types and tables, in place of any of these names that are there.
     pub(super) async fn create(&mut self) -> Result<()> {
-        let sql = format!(
-            "BEGIN;\n{}{}COMMIT;\n",
-            schema::drop_tables(),
-            schema::create_tables()
-        );
-        self.run(sql, "tables could not be made in schema", "payments")
-            .await
+        let sql = format!("BEGIN;\n{}{}COMMIT;\n", schema::drop_tables(), schema::create_tables());
+        self.run(sql, "tables could not be made in schema", "payments").await
     }
 
     pub(super) async fn create_indexes(&mut self) -> Result<()> {
         let tables = RELATIONS.map(Table::source_name).join(", ");
         let sql = format!("{}ANALYZE {tables};\n", schema::create_indexes());
-        self.run(
-            sql,
-            "indexes could not be made on table",
-            Table::Transactions.source_name(),
-        )
-        .await
+        self.run(sql, "indexes could not be made on table", Table::Transactions.source_name()).await
     }
 
     /// Appends the rows, or replaces those with the same key, in one transaction.
@@ -127,32 +90,21 @@ impl Relations {
             return self.copy(name, table, &chunk.bytes).await;
         }
         let begin = format!("BEGIN; CREATE TEMPORARY TABLE changed (LIKE {name}) ON COMMIT DROP");
-        self.run(begin, "changes could not be gathered for table", name)
-            .await?;
+        self.run(begin, "changes could not be gathered for table", name).await?;
         self.copy("changed", table, &chunk.bytes).await?;
         let columns = table.other_columns();
-        let assignments: Vec<String> = columns
-            .iter()
-            .map(|column| format!("{column} = excluded.{column}"))
-            .collect();
+        let assignments: Vec<String> = columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
         let key = table.key();
-        let merge = format!(
-            "INSERT INTO {name} SELECT * FROM changed ON CONFLICT ({key}) DO UPDATE SET {}; COMMIT",
-            assignments.join(", ")
-        );
-        self.run(merge, "changes could not be applied to table", name)
-            .await
+        let merge =
+            format!("INSERT INTO {name} SELECT * FROM changed ON CONFLICT ({key}) DO UPDATE SET {}; COMMIT", assignments.join(", "));
+        self.run(merge, "changes could not be applied to table", name).await
     }
 
     async fn copy(&mut self, into: &str, table: Table, tuples: &[u8]) -> Result<()> {
         let name = table.source_name();
         let action = "rows could not be written to table";
         let statement = format!("COPY {into} FROM STDIN (FORMAT binary)");
-        let mut copy = self
-            .connection
-            .copy_in_raw(&statement)
-            .await
-            .map_err(failed(action, name))?;
+        let mut copy = self.connection.copy_in_raw(&statement).await.map_err(failed(action, name))?;
         for part in [HEADER.as_slice(), tuples, TRAILER.as_slice()] {
             copy.send(part).await.map_err(failed(action, name))?;
         }

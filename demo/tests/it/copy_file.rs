@@ -45,9 +45,7 @@ pub(crate) fn text(field: &Option<Vec<u8>>) -> Option<String> {
 }
 
 pub(crate) fn uuid(field: &Option<Vec<u8>>) -> Option<String> {
-    field
-        .as_ref()
-        .map(|bytes| uuid::Uuid::from_slice(bytes).unwrap().to_string())
+    field.as_ref().map(|bytes| uuid::Uuid::from_slice(bytes).unwrap().to_string())
 }
 
 /// A numeric in units of 10⁻⁴.
@@ -56,10 +54,6 @@ pub(crate) fn ten_thousandths(field: &Option<Vec<u8>>) -> i64 {
     let word = |at: usize| i16::from_be_bytes([bytes[2 * at], bytes[2 * at + 1]]);
     let (digits, weight, sign) = (word(0), word(1), word(2));
     // A digit's weight counts powers of 10,000; one below the point is the unit here.
-    let value: i64 = (0..digits)
-        .map(|digit| {
-            i64::from(word(4 + digit as usize)) * 10_000_i64.pow((weight - digit + 1) as u32)
-        })
-        .sum();
+    let value: i64 = (0..digits).map(|digit| i64::from(word(4 + digit as usize)) * 10_000_i64.pow((weight - digit + 1) as u32)).sum();
     if sign == 0 { value } else { -value }
 }

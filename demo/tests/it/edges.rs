@@ -16,25 +16,18 @@ fn every_seeded_defect_can_be_found() {
     let directory = tempfile::tempdir().unwrap();
     let answers = generate(&small(), directory.path());
     let dump = read(directory.path());
-    let read_orders: HashMap<&str, &Order> = dump
-        .orders
-        .iter()
-        .map(|order| (order.id.as_str(), order))
-        .collect();
+    let read_orders: HashMap<&str, &Order> = dump.orders.iter().map(|order| (order.id.as_str(), order)).collect();
     let captures = |id: &str| -> Vec<i64> {
         dump.tables["payments.transactions"]
             .iter()
-            .filter(|row| {
-                text(&row[1]).as_deref() == Some(id) && text(&row[3]).as_deref() == Some("capture")
-            })
+            .filter(|row| text(&row[1]).as_deref() == Some(id) && text(&row[3]).as_deref() == Some("capture"))
             .map(|row| ten_thousandths(&row[7]) / 100)
             .collect()
     };
     for defect in &answers.defects {
         let order = read_orders.get(defect.key.as_str());
         let is_read = order.is_some();
-        let expected =
-            !defect.expect.starts_with("quarantined") && defect.kind != "capture_without_order";
+        let expected = !defect.expect.starts_with("quarantined") && defect.kind != "capture_without_order";
         assert_eq!(is_read, expected, "{}", defect.kind);
         let total = order.map_or(0, |order| order.totals[6] as i64);
         match defect.kind.as_str() {
@@ -48,37 +41,18 @@ fn every_seeded_defect_can_be_found() {
             _ => {}
         }
     }
-    assert!(
-        answers.defect_counts.len() >= 28,
-        "{:?}",
-        answers.defect_counts
-    );
+    assert!(answers.defect_counts.len() >= 28, "{:?}", answers.defect_counts);
 }
 
 /// What keeps a customer of the fixture out of the birthday segment, when it is one thing only.
 #[test]
 fn the_fixture_has_every_edge_of_the_birthday_segment() {
     let directory = tempfile::tempdir().unwrap();
-    let answers = generate(
-        &Options {
-            customers: 400,
-            stores: 14,
-            days: 45,
-            seed: 1,
-            ..Options::default()
-        },
-        directory.path(),
-    );
+    let answers = generate(&Options { customers: 400, stores: 14, days: 45, seed: 1, ..Options::default() }, directory.path());
     let dump = read(directory.path());
-    let as_of = DateTime::parse_from_rfc3339(&answers.as_of)
-        .unwrap()
-        .to_utc();
-    let ordered: BTreeSet<&String> = dump
-        .orders
-        .iter()
-        .filter(|order| order.completed())
-        .filter_map(|order| order.customer.as_ref())
-        .collect();
+    let as_of = DateTime::parse_from_rfc3339(&answers.as_of).unwrap().to_utc();
+    let ordered: BTreeSet<&String> =
+        dump.orders.iter().filter(|order| order.completed()).filter_map(|order| order.customer.as_ref()).collect();
     let keys = answers.marts["segment_birthdays"].keys.as_ref().unwrap();
     let mut found: BTreeSet<String> = BTreeSet::new();
     for row in &dump.tables["admin.customers"] {
@@ -88,9 +62,7 @@ fn the_fixture_has_every_edge_of_the_birthday_segment() {
         };
         let birth = NaiveDate::from_ymd_opt(2000, 1, 1).unwrap() + TimeDelta::days(days);
         let zone = text(&row[7]);
-        let parsed: Tz = zone
-            .as_ref()
-            .map_or(chrono_tz::UTC, |zone| zone.parse().unwrap());
+        let parsed: Tz = zone.as_ref().map_or(chrono_tz::UTC, |zone| zone.parse().unwrap());
         let today = as_of.with_timezone(&parsed).date_naive();
         let Some(birthday) = birth.with_year(today.year()) else {
             continue;
@@ -104,12 +76,7 @@ fn the_fixture_has_every_edge_of_the_birthday_segment() {
             (!ordered.contains(&id), "no order"),
             (!(0..=7).contains(&ahead), "outside"),
         ];
-        reasons.extend(
-            checks
-                .iter()
-                .filter(|(out, _)| *out)
-                .map(|(_, reason)| *reason),
-        );
+        reasons.extend(checks.iter().filter(|(out, _)| *out).map(|(_, reason)| *reason));
         assert_eq!(reasons.is_empty(), keys.contains(&json!(id)));
         match reasons.as_slice() {
             [] if ahead == 0 => found.insert("today".to_owned()),

@@ -57,24 +57,14 @@ fn whole(value: Option<&Bson>) -> Result<i128, ()> {
 fn instant(value: Option<&Bson>) -> Result<Option<DateTime<Utc>>, ()> {
     match value {
         None | Some(Bson::Null) => Ok(None),
-        Some(Bson::DateTime(at)) => DateTime::from_timestamp_millis(at.timestamp_millis())
-            .map(Some)
-            .ok_or(()),
+        Some(Bson::DateTime(at)) => DateTime::from_timestamp_millis(at.timestamp_millis()).map(Some).ok_or(()),
         Some(_) => Err(()),
     }
 }
 
 fn order(document: &Document) -> Result<Order, ()> {
     let totals = document.get_document("totals").unwrap();
-    let names = [
-        "subtotal",
-        "discount",
-        "deliveryFee",
-        "serviceFee",
-        "tip",
-        "tax",
-        "total",
-    ];
+    let names = ["subtotal", "discount", "deliveryFee", "serviceFee", "tip", "tax", "total"];
     let mut amounts = [0; 7];
     for (amount, name) in amounts.iter_mut().zip(names) {
         *amount = cents(totals.get(name))?;
@@ -86,25 +76,13 @@ fn order(document: &Document) -> Result<Order, ()> {
         for modifier in item.get_array("modifiers").unwrap() {
             modifiers += cents(modifier.as_document().unwrap().get("price"))?;
         }
-        items.push([
-            whole(item.get("quantity"))?,
-            cents(item.get("unitPrice"))?,
-            modifiers,
-            cents(item.get("discount"))?,
-        ]);
+        items.push([whole(item.get("quantity"))?, cents(item.get("unitPrice"))?, modifiers, cents(item.get("discount"))?]);
     }
     whole(document.get("schemaVersion"))?;
-    let place = document
-        .get_document("delivery")
-        .ok()
-        .and_then(|delivery| delivery.get_document("location").ok())
-        .map(|location| {
-            let coordinates = location.get_array("coordinates").unwrap();
-            (
-                coordinates[1].as_f64().unwrap(),
-                coordinates[0].as_f64().unwrap(),
-            )
-        });
+    let place = document.get_document("delivery").ok().and_then(|delivery| delivery.get_document("location").ok()).map(|location| {
+        let coordinates = location.get_array("coordinates").unwrap();
+        (coordinates[1].as_f64().unwrap(), coordinates[0].as_f64().unwrap())
+    });
     let customer = match document.get("customerId").unwrap() {
         Bson::Null => None,
         Bson::String(text) => Some(text.clone()),
@@ -121,10 +99,7 @@ fn order(document: &Document) -> Result<Order, ()> {
         placed: instant(document.get("placedAt"))?.unwrap(),
         promised: instant(document.get("promisedAt"))?,
         delivered: instant(document.get("deliveredAt"))?,
-        updated: document
-            .get_datetime("updatedAt")
-            .unwrap()
-            .timestamp_millis(),
+        updated: document.get_datetime("updatedAt").unwrap().timestamp_millis(),
         place,
         totals: amounts,
         items,
@@ -142,8 +117,7 @@ impl Order {
     }
 
     pub(crate) fn late(&self) -> bool {
-        self.completed()
-            && matches!((self.delivered, self.promised), (Some(delivered), Some(promised)) if delivered > promised)
+        self.completed() && matches!((self.delivered, self.promised), (Some(delivered), Some(promised)) if delivered > promised)
     }
 }
 
@@ -175,16 +149,8 @@ pub(crate) fn read(directory: &Path) -> Dump {
         let document = Document::from_reader(&mut rest).unwrap();
         documents += 1;
         let id = document.get_object_id("_id").unwrap().to_hex();
-        let updated = |document: &Document| {
-            document
-                .get_datetime("updatedAt")
-                .unwrap()
-                .timestamp_millis()
-        };
-        if latest
-            .get(&id)
-            .is_none_or(|before| updated(before) <= updated(&document))
-        {
+        let updated = |document: &Document| document.get_datetime("updatedAt").unwrap().timestamp_millis();
+        if latest.get(&id).is_none_or(|before| updated(before) <= updated(&document)) {
             latest.insert(id, document);
         }
     }
@@ -192,18 +158,6 @@ pub(crate) fn read(directory: &Path) -> Dump {
     let rejected = read.iter().filter(|order| order.is_err()).count();
     let mut orders: Vec<Order> = read.into_iter().flatten().collect();
     orders.sort_by(|left, right| (left.placed, &left.id).cmp(&(right.placed, &right.id)));
-    let tables = TABLES
-        .map(|name| {
-            (
-                name,
-                copy_file::read(&directory.join(format!("postgres/{name}.copy"))),
-            )
-        })
-        .into();
-    Dump {
-        documents,
-        orders,
-        rejected,
-        tables,
-    }
+    let tables = TABLES.map(|name| (name, copy_file::read(&directory.join(format!("postgres/{name}.copy"))))).into();
+    Dump { documents, orders, rejected, tables }
 }

@@ -23,11 +23,7 @@ use crate::support::{generate, runtime, small};
 const START: Duration = Duration::from_secs(60);
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn wait_for(port: u16, what: &str) {
@@ -39,14 +35,8 @@ fn wait_for(port: u16, what: &str) {
 }
 
 fn program(name: &str) -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut found: Vec<PathBuf> = versions
-        .map(|version| version.path().join("bin").join(name))
-        .filter(|path| path.exists())
-        .collect();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = versions.map(|version| version.path().join("bin").join(name)).filter(|path| path.exists()).collect();
     found.sort();
     found.pop().unwrap_or_else(|| PathBuf::from(name))
 }
@@ -64,20 +54,14 @@ fn is_root() -> bool {
 
 fn run(mut command: Command) -> Output {
     let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
 
 fn as_server_user(program: &Path) -> Command {
     if is_root() {
         let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-            .arg(program);
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
         command
     } else {
         Command::new(program)
@@ -96,40 +80,16 @@ impl Postgres {
         }
         let data = directory.path().join("data");
         let mut initialize = as_server_user(&program("initdb"));
-        initialize
-            .current_dir(directory.path())
-            .arg("-D")
-            .arg(&data);
-        initialize.args([
-            "-U",
-            "pipeline",
-            "--auth=trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-        ]);
+        initialize.current_dir(directory.path()).arg("-D").arg(&data);
+        initialize.args(["-U", "pipeline", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"]);
         run(initialize);
         let port = free_port();
-        let options = format!(
-            "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off",
-            directory.path().display()
-        );
+        let options =
+            format!("-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={} -c fsync=off", directory.path().display());
         let mut start = as_server_user(&program("pg_ctl"));
-        start
-            .current_dir(directory.path())
-            .arg("-D")
-            .arg(&data)
-            .args(["-w", "-o", &options, "-l"]);
-        start
-            .arg(directory.path().join("log"))
-            .arg("start")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        assert!(
-            start.status().unwrap().success(),
-            "PostgreSQL did not start"
-        );
+        start.current_dir(directory.path()).arg("-D").arg(&data).args(["-w", "-o", &options, "-l"]);
+        start.arg(directory.path().join("log")).arg("start").stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(start.status().unwrap().success(), "PostgreSQL did not start");
         Self { directory, port }
     }
 
@@ -139,17 +99,7 @@ impl Postgres {
 
     fn psql(&self, database: &str, arguments: &[&str]) -> String {
         let mut command = Command::new(program("psql"));
-        command
-            .args([
-                "-X",
-                "-q",
-                "-A",
-                "-t",
-                "-v",
-                "ON_ERROR_STOP=1",
-                &self.url(database),
-            ])
-            .args(arguments);
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", &self.url(database)]).args(arguments);
         String::from_utf8(run(command).stdout).unwrap()
     }
 
@@ -157,27 +107,16 @@ impl Postgres {
     fn restore(&self, database: &str, dump: &Path) {
         self.psql("postgres", &["-c", &format!("CREATE DATABASE {database}")]);
         let folder = dump.join("postgres");
-        self.psql(
-            database,
-            &["-f", folder.join("schema.sql").to_str().unwrap()],
-        );
+        self.psql(database, &["-f", folder.join("schema.sql").to_str().unwrap()]);
         for table in TABLES {
             let file = folder.join(format!("{table}.copy"));
-            self.psql(
-                database,
-                &[
-                    "-c",
-                    &format!("\\copy {table} from '{}' (format binary)", file.display()),
-                ],
-            );
+            self.psql(database, &["-c", &format!("\\copy {table} from '{}' (format binary)", file.display())]);
         }
     }
 
     /// A digest of everything in a table, whatever its order.
     fn digest(&self, database: &str, table: &str) -> String {
-        let sql = format!(
-            "SELECT count(*), md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) FROM {table} t"
-        );
+        let sql = format!("SELECT count(*), md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))) FROM {table} t");
         self.psql(database, &["-c", &sql]).trim().to_owned()
     }
 }
@@ -185,14 +124,8 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         let mut stop = as_server_user(&program("pg_ctl"));
-        stop.current_dir("/")
-            .arg("-D")
-            .arg(self.directory.path().join("data"))
-            .args(["-m", "immediate", "-w", "stop"]);
-        stop.stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .ok();
+        stop.current_dir("/").arg("-D").arg(self.directory.path().join("data")).args(["-m", "immediate", "-w", "stop"]);
+        stop.stdout(Stdio::null()).stderr(Stdio::null()).status().ok();
     }
 }
 
@@ -205,41 +138,24 @@ struct Mongo {
 
 impl Mongo {
     fn start() -> Self {
-        let folder = env::var_os("PIPELINE_SERVICES_BIN").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../.services/bin"),
-            PathBuf::from,
-        );
+        let folder = env::var_os("PIPELINE_SERVICES_BIN")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.services/bin"), PathBuf::from);
         let program = folder.join("secantusd-py");
-        assert!(
-            program.exists(),
-            "{} is missing: run tests/services.sh first",
-            program.display()
-        );
+        assert!(program.exists(), "{} is missing: run tests/services.sh first", program.display());
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();
         // The server ends with the thread that started it, even if that is killed.
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
             .arg(program)
-            .args([
-                "--host",
-                "127.0.0.1",
-                "--port",
-                &port.to_string(),
-                "--storage-path",
-                ":memory:",
-            ])
+            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--storage-path", ":memory:"])
             .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let server = Self {
-            process,
-            port,
-            _directory: directory,
-        };
+        let server = Self { process, port, _directory: directory };
         wait_for(port, "the server of MongoDB's protocol");
         server
     }
@@ -251,16 +167,8 @@ impl Mongo {
     /// All orders, by id.
     async fn orders(&self) -> Vec<RawDocumentBuf> {
         let client = mongodb::Client::with_uri_str(self.url()).await.unwrap();
-        let orders = client
-            .database("shop")
-            .collection::<RawDocumentBuf>("orders");
-        let mut found: Vec<RawDocumentBuf> = orders
-            .find(doc! {})
-            .await
-            .unwrap()
-            .try_collect()
-            .await
-            .unwrap();
+        let orders = client.database("shop").collection::<RawDocumentBuf>("orders");
+        let mut found: Vec<RawDocumentBuf> = orders.find(doc! {}).await.unwrap().try_collect().await.unwrap();
         found.sort_by_key(|order| order.get_object_id("_id").unwrap());
         found
     }
@@ -294,13 +202,8 @@ fn latest(dump: &Path) -> Vec<RawDocumentBuf> {
         let before = rest;
         let document = Document::from_reader(&mut rest).unwrap();
         let raw = RawDocumentBuf::from_bytes(before[..before.len() - rest.len()].to_vec()).unwrap();
-        let updated = document
-            .get_datetime("updatedAt")
-            .unwrap()
-            .timestamp_millis();
-        let entry = latest
-            .entry(document.get_object_id("_id").unwrap())
-            .or_insert((updated, raw.clone()));
+        let updated = document.get_datetime("updatedAt").unwrap().timestamp_millis();
+        let entry = latest.entry(document.get_object_id("_id").unwrap()).or_insert((updated, raw.clone()));
         if entry.0 <= updated {
             *entry = (updated, raw);
         }
@@ -314,35 +217,15 @@ fn postgresql_restores_the_dump_and_gives_it_back() {
     let answers = generate(&small(), dump.path());
     let server = Postgres::start();
     server.restore("restored", dump.path());
-    let sums = server.psql(
-        "restored",
-        &[
-            "-F",
-            " ",
-            "-c",
-            "SELECT count(*), sum(amount), sum(fee) FROM payments.transactions",
-        ],
-    );
+    let sums = server.psql("restored", &["-F", " ", "-c", "SELECT count(*), sum(amount), sum(fee) FROM payments.transactions"]);
     let figures = &answers.tables["platform.transactions"];
-    assert_eq!(
-        sums.trim(),
-        format!(
-            "{} {} {}",
-            figures.rows, figures.sums["amount"], figures.sums["fee"]
-        )
-    );
+    assert_eq!(sums.trim(), format!("{} {} {}", figures.rows, figures.sums["amount"], figures.sums["fee"]));
     // What PostgreSQL writes of the rows it read is what was read, to the byte. (It keeps jsonb's keys in an order of its own, so
     // the tables with jsonb are compared without that column.)
     for table in TABLES {
         let file = dump.path().join(format!("postgres/{table}.copy"));
         let copied = dump.path().join("copied");
-        server.psql(
-            "restored",
-            &[
-                "-c",
-                &format!("\\copy {table} to '{}' (format binary)", copied.display()),
-            ],
-        );
+        server.psql("restored", &["-c", &format!("\\copy {table} to '{}' (format binary)", copied.display())]);
         let json = match table {
             "payments.transactions" => Some(10),
             "admin.stores" => Some(11),
@@ -369,15 +252,8 @@ fn postgresql_restores_the_dump_and_gives_it_back() {
 
 #[test]
 fn live_servers_hold_what_the_dump_holds_and_take_the_changes() {
-    let base = Options {
-        customers: 150,
-        days: 20,
-        ..small()
-    };
-    let changed = Options {
-        change_share: 0.05,
-        ..base.clone()
-    };
+    let base = Options { customers: 150, days: 20, ..small() };
+    let changed = Options { change_share: 0.05, ..base.clone() };
     let (dump, changed_dump) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let answers = generate(&base, dump.path());
     let changed_answers = generate(&changed, changed_dump.path());
@@ -388,82 +264,38 @@ fn live_servers_hold_what_the_dump_holds_and_take_the_changes() {
     postgres.psql("postgres", &["-c", "CREATE DATABASE live"]);
     let url = postgres.url("live");
     let runtime = runtime();
-    let write = |options: &Options| {
-        runtime.block_on(generate_to_servers(options, &mongo.url(), &url, &|_| {}))
-    };
+    let write = |options: &Options| runtime.block_on(generate_to_servers(options, &mongo.url(), &url, &|_| {}));
 
     let nothing = write(&changed).unwrap_err();
-    assert!(
-        matches!(
-            nothing,
-            Error::NothingToChange {
-                kind: "collection",
-                ..
-            }
-        ),
-        "{nothing}"
-    );
+    assert!(matches!(nothing, Error::NothingToChange { kind: "collection", .. }), "{nothing}");
 
     let mut live = write(&base).unwrap();
     for table in TABLES {
-        assert_eq!(
-            postgres.digest("live", table),
-            postgres.digest("before", table),
-            "{table}"
-        );
+        assert_eq!(postgres.digest("live", table), postgres.digest("before", table), "{table}");
     }
     assert_eq!(runtime.block_on(mongo.orders()), latest(dump.path()));
     // Servers hold each order once.
     let orders = live.tables.get_mut("shop.orders").unwrap();
-    assert_eq!(
-        std::mem::replace(
-            &mut orders.duplicates,
-            answers.tables["shop.orders"].duplicates
-        ),
-        0
-    );
+    assert_eq!(std::mem::replace(&mut orders.duplicates, answers.tables["shop.orders"].duplicates), 0);
     assert_eq!(live, answers);
 
     let refused = write(&base).unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            Error::NotEmpty {
-                kind: "collection",
-                ..
-            }
-        ),
-        "{refused}"
-    );
+    assert!(matches!(refused, Error::NotEmpty { kind: "collection", .. }), "{refused}");
 
     // Twice: the second time changes nothing.
     for _ in 0..2 {
         write(&changed).unwrap();
         for table in TABLES {
-            assert_eq!(
-                postgres.digest("live", table),
-                postgres.digest("after", table),
-                "{table}"
-            );
+            assert_eq!(postgres.digest("live", table), postgres.digest("after", table), "{table}");
         }
-        assert_eq!(
-            runtime.block_on(mongo.orders()),
-            latest(changed_dump.path())
-        );
+        assert_eq!(runtime.block_on(mongo.orders()), latest(changed_dump.path()));
     }
     assert!(changed_answers.tables["shop.orders"].rows > answers.tables["shop.orders"].rows);
 
-    let replaced = Options {
-        replace: true,
-        ..base
-    };
+    let replaced = Options { replace: true, ..base };
     write(&replaced).unwrap();
     for table in TABLES {
-        assert_eq!(
-            postgres.digest("live", table),
-            postgres.digest("before", table),
-            "{table}"
-        );
+        assert_eq!(postgres.digest("live", table), postgres.digest("before", table), "{table}");
     }
     assert_eq!(runtime.block_on(mongo.orders()), latest(dump.path()));
 }
@@ -471,23 +303,12 @@ fn live_servers_hold_what_the_dump_holds_and_take_the_changes() {
 #[test]
 fn an_unreachable_server_is_named_without_its_address() {
     let port = free_port();
-    let mongodb =
-        format!("mongodb://someone:hidden@127.0.0.1:{port}/?serverSelectionTimeoutMS=200");
+    let mongodb = format!("mongodb://someone:hidden@127.0.0.1:{port}/?serverSelectionTimeoutMS=200");
     let postgres = format!("postgres://someone:hidden@127.0.0.1:{port}/live");
-    let refused = runtime()
-        .block_on(generate_to_servers(&small(), &mongodb, &postgres, &|_| {}))
-        .unwrap_err();
-    assert!(
-        matches!(refused, Error::Postgres { .. } | Error::Mongodb { .. }),
-        "{refused}"
-    );
-    let wrong = runtime()
-        .block_on(generate_to_servers(&small(), "hidden", &postgres, &|_| {}))
-        .unwrap_err();
-    assert!(
-        matches!(wrong, Error::Address { server: "MongoDB" }),
-        "{wrong}"
-    );
+    let refused = runtime().block_on(generate_to_servers(&small(), &mongodb, &postgres, &|_| {})).unwrap_err();
+    assert!(matches!(refused, Error::Postgres { .. } | Error::Mongodb { .. }), "{refused}");
+    let wrong = runtime().block_on(generate_to_servers(&small(), "hidden", &postgres, &|_| {})).unwrap_err();
+    assert!(matches!(wrong, Error::Address { server: "MongoDB" }), "{wrong}");
     for error in [refused, wrong] {
         assert!(!format!("{error} {}", error.hint()).contains("hidden"));
     }

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array, Decimal256Array, ListArray, NullBufferBuilder, PrimitiveArray,
-    StringArray, StructArray,
+    ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array, Decimal256Array, ListArray, NullBufferBuilder,
+    PrimitiveArray, StringArray, StructArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Date32Type, Field, Fields, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    Time64MicrosecondType, TimestampMicrosecondType, i256,
+    ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Date32Type, Field, Fields, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, Time64MicrosecondType, TimestampMicrosecondType, i256,
 };
 use pipeline_core::contract::{ColumnType, Only};
 use pipeline_core::error::Result;
@@ -42,8 +42,16 @@ pub(super) enum Data {
     Int64(Vec<i64>),
     Float32(Vec<f32>),
     Float64(Vec<f64>),
-    Decimal { values: Vec<i128>, precision: u8, scale: i8 },
-    WideDecimal { values: Vec<i256>, precision: u8, scale: i8 },
+    Decimal {
+        values: Vec<i128>,
+        precision: u8,
+        scale: i8,
+    },
+    WideDecimal {
+        values: Vec<i256>,
+        precision: u8,
+        scale: i8,
+    },
     Text(Strings),
     Json(Strings),
     Uuid(Strings),
@@ -52,12 +60,21 @@ pub(super) enum Data {
     Time(Vec<i64>),
     Timestamp(Vec<i64>),
     LocalTimestamp(Vec<i64>),
-    List { offsets: Vec<i32>, child: Box<Column> },
+    List {
+        offsets: Vec<i32>,
+        child: Box<Column>,
+    },
     Struct(Box<Group>),
     /// A personal value: `inner` takes it for checking, `text` gets what may be shown.
-    Secret { inner: Box<Column>, treatment: Treatment, text: Strings },
+    Secret {
+        inner: Box<Column>,
+        treatment: Treatment,
+        text: Strings,
+    },
     /// A personal value that is never read.
-    Dropped { data_type: DataType },
+    Dropped {
+        data_type: DataType,
+    },
 }
 
 /// What happens to a personal value.
@@ -236,12 +253,12 @@ impl Column {
             Data::Date(values) => primitive::<Date32Type>(values, nulls, data_type)?,
             Data::Time(values) => primitive::<Time64MicrosecondType>(values, nulls, data_type)?,
             Data::Timestamp(values) | Data::LocalTimestamp(values) => primitive::<TimestampMicrosecondType>(values, nulls, data_type)?,
-            Data::Decimal { values, precision, scale } => Arc::new(
-                Decimal128Array::try_new(ScalarBuffer::from(renew(values)), nulls)?.with_precision_and_scale(*precision, *scale)?,
-            ),
-            Data::WideDecimal { values, precision, scale } => Arc::new(
-                Decimal256Array::try_new(ScalarBuffer::from(renew(values)), nulls)?.with_precision_and_scale(*precision, *scale)?,
-            ),
+            Data::Decimal { values, precision, scale } => {
+                Arc::new(Decimal128Array::try_new(ScalarBuffer::from(renew(values)), nulls)?.with_precision_and_scale(*precision, *scale)?)
+            }
+            Data::WideDecimal { values, precision, scale } => {
+                Arc::new(Decimal256Array::try_new(ScalarBuffer::from(renew(values)), nulls)?.with_precision_and_scale(*precision, *scale)?)
+            }
             Data::Text(strings) | Data::Json(strings) | Data::Uuid(strings) | Data::Secret { text: strings, .. } => {
                 let (offsets, bytes) = strings.finish();
                 Arc::new(StringArray::try_new(offsets, bytes, nulls)?)

@@ -164,10 +164,17 @@ impl Decoder {
                         (Privacy::Mask, _) => Treatment::Mask,
                         (_, Some(key)) => Treatment::Hash(key.clone()),
                         (_, None) => {
-                            return Err(Error::new(&PRIVACY_KEY, format!("column \"{name}\" of table \"{}\" is hashed, and there is no key", contract.table)));
+                            return Err(Error::new(
+                                &PRIVACY_KEY,
+                                format!("column \"{name}\" of table \"{}\" is hashed, and there is no key", contract.table),
+                            ));
                         }
                     };
-                    let shell = Data::Secret { inner: Box::new(Column::declared(name.to_owned(), &ColumnType::Json, true, None)), treatment, text: Strings::new() };
+                    let shell = Data::Secret {
+                        inner: Box::new(Column::declared(name.to_owned(), &ColumnType::Json, true, None)),
+                        treatment,
+                        text: Strings::new(),
+                    };
                     let inner = std::mem::replace(&mut column.data, shell);
                     if let Data::Secret { inner: place, .. } = &mut column.data {
                         place.data = inner;

@@ -26,7 +26,13 @@ pub(crate) fn write(value: Value<'_>, depth: usize, into: &mut Vec<u8>) -> Resul
                 into.extend_from_slice(format!("{number:?}").as_bytes());
             } else {
                 into.extend_from_slice(b"{\"$numberDouble\":\"");
-                into.extend_from_slice(if number.is_nan() { b"NaN" } else if number > 0.0 { b"Infinity" } else { b"-Infinity" });
+                into.extend_from_slice(if number.is_nan() {
+                    b"NaN"
+                } else if number > 0.0 {
+                    b"Infinity"
+                } else {
+                    b"-Infinity"
+                });
                 into.extend_from_slice(b"\"}");
             }
         }

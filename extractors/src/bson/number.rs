@@ -41,11 +41,8 @@ impl Decimal128 {
             _ => {}
         }
         // With both leading bits set the coefficient would exceed 34 digits: it is read as zero.
-        let (exponent, coefficient) = if (high >> 61) & 3 == 3 {
-            ((high >> 47) & 0x3FFF, 0)
-        } else {
-            ((high >> 49) & 0x3FFF, bits & ((1 << 113) - 1))
-        };
+        let (exponent, coefficient) =
+            if (high >> 61) & 3 == 3 { ((high >> 47) & 0x3FFF, 0) } else { ((high >> 49) & 0x3FFF, bits & ((1 << 113) - 1)) };
         let coefficient = if coefficient < 10_u128.pow(DECIMAL128_DIGITS) { coefficient } else { 0 };
         let exponent = i32::try_from(exponent).unwrap_or(0) - DECIMAL128_BIAS;
         Self::Finite(Decimal { negative, coefficient, exponent })
@@ -347,7 +344,9 @@ mod tests {
         assert_eq!(to_double(Value { kind: kind::INT64, bytes: &bytes }), Err(Unfit::Inexact));
         let bytes = (1_i64 << 60).to_le_bytes();
         assert_eq!(to_double(Value { kind: kind::INT64, bytes: &bytes }), Ok((1_i64 << 60) as f64));
-        for (number, whole) in [(2.0, Ok(2)), (2.5, Err(Unfit::Fraction)), (9.3e18, Err(Unfit::Range)), (-9_223_372_036_854_775_808.0, Ok(i64::MIN))] {
+        for (number, whole) in
+            [(2.0, Ok(2)), (2.5, Err(Unfit::Fraction)), (9.3e18, Err(Unfit::Range)), (-9_223_372_036_854_775_808.0, Ok(i64::MIN))]
+        {
             let bytes = f64::to_le_bytes(number);
             assert_eq!(to_int64(Value { kind: kind::DOUBLE, bytes: &bytes }), whole);
         }

@@ -72,8 +72,12 @@ impl Data {
             Self::WideDecimal { values, scale, .. } => pointed(&values.first()?.to_string(), *scale),
             Self::Text(strings) | Self::Json(strings) | Self::Uuid(strings) | Self::Bytes(strings) => return Some(strings.bytes.clone()),
             Self::Date(values) => chrono::DateTime::from_timestamp(i64::from(*values.first()?) * 86_400, 0)?.date_naive().to_string(),
-            Self::Timestamp(values) => chrono::DateTime::from_timestamp_micros(*values.first()?)?.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
-            Self::Time(_) | Self::LocalTimestamp(_) | Self::List { .. } | Self::Struct(_) | Self::Secret { .. } | Self::Dropped { .. } => return None,
+            Self::Timestamp(values) => {
+                chrono::DateTime::from_timestamp_micros(*values.first()?)?.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+            }
+            Self::Time(_) | Self::LocalTimestamp(_) | Self::List { .. } | Self::Struct(_) | Self::Secret { .. } | Self::Dropped { .. } => {
+                return None;
+            }
         };
         Some(text.into_bytes())
     }

@@ -10,10 +10,8 @@ use pipeline_core::privacy::PrivacyKey;
 use super::{Decoder, Misfit};
 
 pub(super) fn contract(columns: &[(&str, &str)]) -> Contract {
-    let columns = columns
-        .iter()
-        .map(|(name, text)| parse_column(&ColumnName::new(name).unwrap(), text, &|name| name.to_owned()).unwrap())
-        .collect();
+    let columns =
+        columns.iter().map(|(name, text)| parse_column(&ColumnName::new(name).unwrap(), text, &|name| name.to_owned()).unwrap()).collect();
     let contract =
         Contract { table: TableName::new("shop", "orders").unwrap(), columns, key: Vec::new(), cursor: None, description: String::new() };
     contract.check().unwrap();
@@ -39,7 +37,10 @@ const ORDERS: &[(&str, &str)] = &[
     ("order_id", "text not null from _id"),
     ("customer_id", "uuid from customerId"),
     ("placed_at", "timestamp not null from placedAt"),
-    ("items", "list<struct<sku text not null, quantity int, price decimal(18,2) from unitPrice, modifiers list<struct<name text, price decimal(18,2)>>>>"),
+    (
+        "items",
+        "list<struct<sku text not null, quantity int, price decimal(18,2) from unitPrice, modifiers list<struct<name text, price decimal(18,2)>>>>",
+    ),
     ("totals", "struct<total decimal(18,2), currency text>"),
     (
         "delivery",
@@ -84,7 +85,9 @@ fn an_order_becomes_a_row() {
 
 #[test]
 fn a_changed_shape_is_taken_apart() {
-    let batch = decode(ORDERS, &[doc! {"_id": "a", "placedAt": DateTime::from_millis(0), "delivery": {"address": "Nowy Świat 2"}}, order()]).unwrap();
+    let batch =
+        decode(ORDERS, &[doc! {"_id": "a", "placedAt": DateTime::from_millis(0), "delivery": {"address": "Nowy Świat 2"}}, order()])
+            .unwrap();
     let delivery = batch.column(5).as_struct();
     assert_eq!(delivery.column_by_name("address_text").unwrap().as_string::<i32>().value(0), "Nowy Świat 2");
     assert!(delivery.column_by_name("address").unwrap().is_null(0));
@@ -149,7 +152,8 @@ fn text_never_becomes_a_number_or_a_date_and_the_reason_says_so() {
 #[test]
 fn uuids_come_as_text_and_as_binary() {
     let uuid = ::bson::Uuid::from_bytes([0xAB; 16]);
-    let batch = decode(&[("c", "uuid")], &[doc! {"c": uuid.to_string().to_uppercase()}, doc! {"c": Bson::Binary(uuid.into())}, doc! {}]).unwrap();
+    let batch =
+        decode(&[("c", "uuid")], &[doc! {"c": uuid.to_string().to_uppercase()}, doc! {"c": Bson::Binary(uuid.into())}, doc! {}]).unwrap();
     let column = batch.column(0).as_string::<i32>();
     assert_eq!((column.value(0), column.value(1)), (uuid.to_string().as_str(), uuid.to_string().as_str()));
     assert!(column.is_null(2));
@@ -157,7 +161,8 @@ fn uuids_come_as_text_and_as_binary() {
 
 #[test]
 fn personal_values_do_not_pass() {
-    let columns = &[("email", "text pii hash"), ("phone", "text pii mask"), ("note", "text pii drop"), ("age", "int pii hash"), ("_extra", "json")];
+    let columns =
+        &[("email", "text pii hash"), ("phone", "text pii mask"), ("note", "text pii drop"), ("age", "int pii hash"), ("_extra", "json")];
     let documents = [doc! {"email": "a@example.com", "phone": "123", "note": {"secret": 1}, "age": 7}, doc! {"email": null}];
     let batch = decode(columns, &documents).unwrap();
     let key = PrivacyKey::new(b"key");
@@ -239,7 +244,9 @@ impl Random {
             5 => Bson::String("zażółć gęślą".chars().take(self.below(12) as usize).collect()),
             6 => Bson::DateTime(DateTime::from_millis(self.next() as i64 >> self.below(40))),
             7 => Bson::ObjectId(ObjectId::from_bytes([self.next() as u8; 12])),
-            8 => Bson::Decimal128(::bson::Decimal128::from_bytes([self.next().to_le_bytes(), self.next().to_le_bytes()].concat().try_into().unwrap())),
+            8 => Bson::Decimal128(::bson::Decimal128::from_bytes(
+                [self.next().to_le_bytes(), self.next().to_le_bytes()].concat().try_into().unwrap(),
+            )),
             9 => Bson::Binary(::bson::Binary { subtype: (self.below(6) as u8).into(), bytes: self.next().to_le_bytes().repeat(2) }),
             10 => Bson::Timestamp(::bson::Timestamp { time: self.next() as u32, increment: 1 }),
             11 => Bson::MaxKey,
@@ -250,8 +257,23 @@ impl Random {
 
     fn document(&mut self, depth: u32) -> Document {
         const NAMES: &[&str] = &[
-            "_id", "customerId", "placedAt", "items", "totals", "delivery", "device", "sku", "quantity", "unitPrice", "modifiers", "total", "address",
-            "location", "coordinates", "type", "other",
+            "_id",
+            "customerId",
+            "placedAt",
+            "items",
+            "totals",
+            "delivery",
+            "device",
+            "sku",
+            "quantity",
+            "unitPrice",
+            "modifiers",
+            "total",
+            "address",
+            "location",
+            "coordinates",
+            "type",
+            "other",
         ];
         (0..self.below(8)).map(|_| (NAMES[self.below(NAMES.len() as u64) as usize].to_owned(), self.value(depth))).collect()
     }

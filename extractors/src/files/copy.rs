@@ -30,14 +30,16 @@ pub(super) fn shape(dump: &Dump, table: &TableOptions, contract: &Contract, key:
         Some((path, text)) => {
             let ddl = Ddl::parse(&text);
             let relation = table.relation.clone().unwrap_or_else(|| dump.relation());
-            let declared = ddl.table(&relation).or_else(|| ddl.table(&dump.relation())).ok_or_else(|| {
-                Error::new(&SCHEMA, format!("file \"{}\" does not declare table \"{relation}\"", path.display()))
-            })?;
+            let declared = ddl
+                .table(&relation)
+                .or_else(|| ddl.table(&dump.relation()))
+                .ok_or_else(|| Error::new(&SCHEMA, format!("file \"{}\" does not declare table \"{relation}\"", path.display())))?;
             let copied = declared.iter().filter(|column| !column.is_computed);
             copied
                 .map(|column| SourceColumn {
                     name: column.name.clone(),
-                    type_: PostgresType::parse(&column.type_text, &|name| ddl.named(name)).unwrap_or_else(|| PostgresType::Other(column.type_text.clone())),
+                    type_: PostgresType::parse(&column.type_text, &|name| ddl.named(name))
+                        .unwrap_or_else(|| PostgresType::Other(column.type_text.clone())),
                 })
                 .collect()
         }
@@ -50,8 +52,11 @@ pub(super) fn shape(dump: &Dump, table: &TableOptions, contract: &Contract, key:
             let column = contract.column(name).filter(|column| columns.iter().any(|source| source.name == column.from));
             let place = column.and_then(|column| columns.iter().position(|source| source.name == column.from));
             let (Some(column), Some(place)) = (column, place) else {
-                return Err(Error::new(&SCHEMA, format!("cursor \"{name}\" of table \"{}\" is no column of its COPY file", contract.table))
-                    .hint("Read the cursor from a column of its own, not from a part of one."));
+                return Err(Error::new(
+                    &SCHEMA,
+                    format!("cursor \"{name}\" of table \"{}\" is no column of its COPY file", contract.table),
+                )
+                .hint("Read the cursor from a column of its own, not from a part of one."));
             };
             Some((place, column.data_type.clone()))
         }
@@ -77,8 +82,11 @@ fn declared_columns(contract: &Contract) -> Result<Vec<SourceColumn>> {
     let mut columns: Vec<SourceColumn> = Vec::new();
     for column in contract.columns.iter().filter(|column| column.name.as_str() != EXTRA_COLUMN) {
         let unclear = || {
-            Error::new(&SCHEMA, format!("the type of column \"{}\" of table \"{}\" in its COPY file is not known", column.name, contract.table))
-                .hint("Put `pg_dump --schema-only` of the database beside the file as schema.sql.")
+            Error::new(
+                &SCHEMA,
+                format!("the type of column \"{}\" of table \"{}\" in its COPY file is not known", column.name, contract.table),
+            )
+            .hint("Put `pg_dump --schema-only` of the database beside the file as schema.sql.")
         };
         let (name, type_) = match column.from.split_once('.') {
             None => (column.from.as_str(), of_declared(&column.data_type).ok_or_else(unclear)?),
@@ -127,7 +135,8 @@ pub(super) fn read(
     let mut decoder = Decoder::new(&inner.contract, columns, inner.key.clone())?.rejecting_to(quarantine, &origin);
     if let (Some((place, data_type)), true) = (cursor, range.wanted != Wanted::All) {
         let (data_type, wanted) = (data_type.clone(), range.wanted);
-        decoder = decoder.only_rows(*place, Box::new(move |field| wanted.admits(|| field.and_then(|bytes| tuples::value(bytes, &data_type)))));
+        decoder =
+            decoder.only_rows(*place, Box::new(move |field| wanted.admits(|| field.and_then(|bytes| tuples::value(bytes, &data_type)))));
     }
     let mut input = Input::open(&inner.dump, 0, None)?;
     loop {

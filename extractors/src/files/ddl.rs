@@ -119,7 +119,11 @@ impl Ddl {
             let deeper = |name: &str| self.named_within(name, depth + 1);
             PostgresType::parse(text, &deeper).unwrap_or_else(|| PostgresType::Other(text.to_owned()))
         };
-        let is_it = |declared: &str| declared == name || (!name.contains('.') && declared.rsplit('.').next() == Some(name)) || name.rsplit('.').next() == Some(declared);
+        let is_it = |declared: &str| {
+            declared == name
+                || (!name.contains('.') && declared.rsplit('.').next() == Some(name))
+                || name.rsplit('.').next() == Some(declared)
+        };
         if self.enums.iter().any(|declared| is_it(declared)) {
             return Some(PostgresType::Text);
         }
@@ -137,7 +141,10 @@ impl Ddl {
             return Some(columns);
         }
         let bare = relation.rsplit('.').next()?;
-        let mut same = self.tables.iter().filter(|(name, _)| name.rsplit('.').next() == Some(bare) && (!relation.contains('.') || !name.contains('.')));
+        let mut same = self
+            .tables
+            .iter()
+            .filter(|(name, _)| name.rsplit('.').next() == Some(bare) && (!relation.contains('.') || !name.contains('.')));
         match (same.next(), same.next()) {
             (Some((_, columns)), None) => Some(columns),
             _ => None,
@@ -173,7 +180,9 @@ fn columns(tokens: &[Token]) -> Option<Vec<DdlColumn>> {
             && !constraint.iter().any(|word| head.is_word(word))
         {
             let is_computed = definition.windows(4).any(|window| match window {
-                [generated, always, r#as, open] => generated.is_word("generated") && always.is_word("always") && r#as.is_word("as") && open.is_mark('('),
+                [generated, always, r#as, open] => {
+                    generated.is_word("generated") && always.is_word("always") && r#as.is_word("as") && open.is_mark('(')
+                }
                 _ => false,
             });
             columns.push(DdlColumn { name: name.to_owned(), type_text: type_text(definition), is_computed });
@@ -205,7 +214,20 @@ fn entry(tokens: &[Token]) -> (&[Token], &[Token], bool) {
 /// The type at the head, in words.
 fn type_text(tokens: &[Token]) -> String {
     // What may follow a type in a column's or a domain's definition.
-    const ENDS: &[&str] = &["not", "null", "default", "primary", "unique", "references", "check", "constraint", "collate", "generated", "storage", "compression"];
+    const ENDS: &[&str] = &[
+        "not",
+        "null",
+        "default",
+        "primary",
+        "unique",
+        "references",
+        "check",
+        "constraint",
+        "collate",
+        "generated",
+        "storage",
+        "compression",
+    ];
     let mut text = String::new();
     let mut depth = 0_usize;
     for token in tokens {
@@ -252,7 +274,9 @@ fn tokens(text: &str) -> Vec<Token> {
             let (name, after) = past_quote(after, '"');
             tokens.push(Token::Quoted(name));
             rest = after;
-        } else if first == '$' && let Some(after) = past_dollars(rest) {
+        } else if first == '$'
+            && let Some(after) = past_dollars(rest)
+        {
             tokens.push(Token::Text);
             rest = after;
         } else if first.is_alphanumeric() || first == '_' {
@@ -371,11 +395,15 @@ CREATE TABLE payments.part PARTITION OF payments.transactions FOR VALUES IN (1);
                 ("serial", "int"),
             ]
         );
-        let computed: Vec<_> = ddl.table("payments.transactions").unwrap().iter().filter(|c| c.is_computed).map(|c| c.name.as_str()).collect();
+        let computed: Vec<_> =
+            ddl.table("payments.transactions").unwrap().iter().filter(|c| c.is_computed).map(|c| c.name.as_str()).collect();
         assert_eq!(computed, ["total"]);
         assert_eq!(ddl.enums, ["payments.kind"]);
         assert_eq!(ddl.domains["public.money_amount"], "numeric(12,2)");
-        assert_eq!(ddl.composites["payments.point3"][1], DdlColumn { name: "Y".to_owned(), type_text: "numeric(4,1)[]".to_owned(), is_computed: false });
+        assert_eq!(
+            ddl.composites["payments.point3"][1],
+            DdlColumn { name: "Y".to_owned(), type_text: "numeric(4,1)[]".to_owned(), is_computed: false }
+        );
         assert_eq!(ddl.named("kind"), Some(PostgresType::Text));
         assert_eq!(ddl.named("public.money_amount"), Some(PostgresType::Numeric));
         let Some(PostgresType::Composite(fields)) = ddl.named("point3") else { panic!("a composite type") };

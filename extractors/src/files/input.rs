@@ -78,7 +78,8 @@ impl Input {
         match error.kind() {
             // What the decompressor says of bytes that are cut off or not its own.
             io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-                broken(&self.path, self.offset + self.held() as u64, "is cut off or not compressed as its name says").caused_by(error.kind())
+                broken(&self.path, self.offset + self.held() as u64, "is cut off or not compressed as its name says")
+                    .caused_by(error.kind())
             }
             _ => of_io(&self.path, error),
         }

@@ -33,11 +33,8 @@ impl Dump {
     fn parse(path: &Path) -> Option<(Self, String)> {
         let name = path.file_name()?.to_str()?;
         let (stem, is_compressed) = name.strip_suffix(".gz").map_or((name, false), |stem| (stem, true));
-        let (stem, format) = if let Some(stem) = stem.strip_suffix(".bson") {
-            (stem, Format::Bson)
-        } else {
-            (stem.strip_suffix(".copy")?, Format::Copy)
-        };
+        let (stem, format) =
+            if let Some(stem) = stem.strip_suffix(".bson") { (stem, Format::Bson) } else { (stem.strip_suffix(".copy")?, Format::Copy) };
         Some((Self { path: path.to_owned(), format, is_compressed }, stem.to_owned()))
     }
 
@@ -74,10 +71,11 @@ pub(super) fn locate(options: &FilesOptions, table: &TableOptions, contract: &Co
     found.sort_by(|a, b| a.path.cmp(&b.path));
     match found.as_slice() {
         [dump] => Ok(dump.clone()),
-        [] => Err(Error::new(&MISSING, format!("folder \"{}\" holds no dump of table \"{}\"", options.path.display(), contract.table)).hint(format!(
-            "Put {collection}.bson[.gz] or SCHEMA.{}.copy[.gz] there, or name the file with `file` in the table's section.",
-            table.relation.as_deref().map_or(contract.table.table(), |relation| relation.rsplit('.').next().unwrap_or(relation))
-        ))),
+        [] => Err(Error::new(&MISSING, format!("folder \"{}\" holds no dump of table \"{}\"", options.path.display(), contract.table))
+            .hint(format!(
+                "Put {collection}.bson[.gz] or SCHEMA.{}.copy[.gz] there, or name the file with `file` in the table's section.",
+                table.relation.as_deref().map_or(contract.table.table(), |relation| relation.rsplit('.').next().unwrap_or(relation))
+            ))),
         [first, second, ..] => Err(Error::new(
             &AMBIGUOUS,
             format!("table \"{}\" could be in file \"{}\" or in \"{}\"", contract.table, first.path.display(), second.path.display()),
@@ -117,7 +115,10 @@ mod tests {
         let orders = find("orders", TableOptions::default()).unwrap();
         assert_eq!((orders.format, orders.is_compressed), (Format::Bson, false));
         let transactions = find("transactions", TableOptions::default()).unwrap();
-        assert_eq!((transactions.format, transactions.is_compressed, transactions.relation().as_str()), (Format::Copy, true, "payments.transactions"));
+        assert_eq!(
+            (transactions.format, transactions.is_compressed, transactions.relation().as_str()),
+            (Format::Copy, true, "payments.transactions")
+        );
         assert_eq!(find("couriers", TableOptions::default()).unwrap_err().code().name, "E-FILE-AMBIGUOUS");
         let relation = TableOptions { relation: Some("b.couriers".to_owned()), ..TableOptions::default() };
         assert!(find("couriers", relation).unwrap().path.ends_with("b.couriers.copy"));

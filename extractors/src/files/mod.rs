@@ -12,8 +12,8 @@
 mod copy;
 mod ddl;
 mod error;
-mod kind;
 mod input;
+mod kind;
 mod locate;
 mod plan;
 mod range;
@@ -33,8 +33,8 @@ use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::Quarantine;
 use pipeline_core::window::Timestamp;
 
-pub use kind::KIND;
 pub use error::{AMBIGUOUS, CHANGED, DENIED, FORMAT, MISSING, READ, SCHEMA, TRUNCATED};
+pub use kind::KIND;
 
 use crate::bson::{self, CursorField};
 use crate::postgres::copy::SourceColumn;
@@ -107,9 +107,14 @@ struct Inner {
 /// How the rows of a dump are laid out.
 #[derive(Debug)]
 enum Shape {
-    Bson { cursor: Option<CursorField> },
+    Bson {
+        cursor: Option<CursorField>,
+    },
     /// COPY's columns, and the place and type of the cursor among them.
-    Copy { columns: Vec<SourceColumn>, cursor: Option<(usize, ColumnType)> },
+    Copy {
+        columns: Vec<SourceColumn>,
+        cursor: Option<(usize, ColumnType)>,
+    },
 }
 
 impl Inner {
@@ -148,7 +153,10 @@ pub fn open(options: &FilesOptions, contract: Contract, table: &TableOptions, ke
             bson::Decoder::new(&contract, key.as_ref())?;
             let cursor = CursorField::of(&contract);
             if cursor.is_none() && contract.cursor.is_some() {
-                return Err(Error::new(&bson::DECLARATION, format!("table \"{}\" has a cursor of a type that documents do not have", contract.table)));
+                return Err(Error::new(
+                    &bson::DECLARATION,
+                    format!("table \"{}\" has a cursor of a type that documents do not have", contract.table),
+                ));
             }
             Shape::Bson { cursor }
         }

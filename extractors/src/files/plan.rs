@@ -43,7 +43,10 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
         (Some(window), _) if has_cursor => {
             let wanted = Wanted::Within { from: window.from.microseconds(), to: window.to.microseconds() };
             if !inner.cursor_is_time() {
-                return Err(Error::new(&super::WINDOW, format!("table \"{}\" has a cursor that is a number, so it has no windows of time", inner.contract.table)));
+                return Err(Error::new(
+                    &super::WINDOW,
+                    format!("table \"{}\" has a cursor that is a number, so it has no windows of time", inner.contract.table),
+                ));
             }
             (wanted, format!("rows of the window {window}"))
         }
@@ -70,7 +73,9 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
     };
     let upper = match upper {
         // A dump that is older than the last one does not turn the clock back.
-        Some(upper) => after.map(|after| after.upper.clone()).filter(|before| same_kind(before, &upper) && *before > upper).unwrap_or(upper),
+        Some(upper) => {
+            after.map(|after| after.upper.clone()).filter(|before| same_kind(before, &upper) && *before > upper).unwrap_or(upper)
+        }
         // A table with a cursor and no rows yet has no position; the next reading is of the whole again.
         None => Cursor::Whole,
     };

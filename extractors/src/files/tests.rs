@@ -56,7 +56,9 @@ async fn numbers(extractor: &dyn Extractor, plan: &ExtractPlan, quarantine: &Qua
 async fn plain_and_compressed_dumps_have_the_same_rows() {
     let dump = bytes((0..20_000).map(document));
     let (first, second) = dump.split_at(dump.len() / 3);
-    for (name, content) in [("orders.bson", dump.clone()), ("orders.bson.gz", gzip(&dump)), ("orders.bson.gz", [gzip(first), gzip(second)].concat())] {
+    for (name, content) in
+        [("orders.bson", dump.clone()), ("orders.bson.gz", gzip(&dump)), ("orders.bson.gz", [gzip(first), gzip(second)].concat())]
+    {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(name), content).unwrap();
         let extractor = orders(folder.path());
@@ -98,7 +100,10 @@ async fn only_changed_rows_of_a_changed_dump_move() {
     let first = extractor.plan(&everything(), None).await.unwrap();
     assert_eq!(numbers(&*extractor, &first, &quarantine).await.unwrap().len(), 100);
     let rejected = quarantine.drain();
-    assert_eq!((rejected.len(), rejected[0].column.as_str(), rejected[0].reason.as_str()), (1, "at", "a string stands where timestamp is declared"));
+    assert_eq!(
+        (rejected.len(), rejected[0].column.as_str(), rejected[0].reason.as_str()),
+        (1, "at", "a string stands where timestamp is declared")
+    );
     assert_eq!(rejected[0].raw, stray.to_vec().unwrap());
     assert!(rejected[0].position.starts_with("offset "));
 

@@ -79,7 +79,9 @@ pub(super) fn value(bytes: &[u8], data_type: &ColumnType) -> Option<i64> {
     match (data_type, bytes.len()) {
         // The ends of the range stand for the infinities.
         (ColumnType::Timestamp | ColumnType::LocalTimestamp, 8) if number != i64::MAX && number != i64::MIN => number.checked_add(EPOCH_US),
-        (ColumnType::Date, 4) if number != i64::from(i32::MAX) && number != i64::from(i32::MIN) => (number + EPOCH_DAYS).checked_mul(MICROSECONDS_PER_DAY),
+        (ColumnType::Date, 4) if number != i64::from(i32::MAX) && number != i64::from(i32::MIN) => {
+            (number + EPOCH_DAYS).checked_mul(MICROSECONDS_PER_DAY)
+        }
         (ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64, _) => Some(number),
         _ => None,
     }

@@ -27,12 +27,14 @@ impl Connection {
     /// [`URL`] if the string cannot be used or names no database; [`UNREACHABLE`](super::UNREACHABLE) or [`AUTH`](super::AUTH) from the
     /// deployment.
     pub async fn open(options: &MongoOptions) -> Result<Self> {
-        let client_options = options.client_options().await.map_err(|error| Failure::of(&error).about("the MongoDB connection string cannot be used"))?;
+        let client_options =
+            options.client_options().await.map_err(|error| Failure::of(&error).about("the MongoDB connection string cannot be used"))?;
         let Some(name) = options.database.clone().or_else(|| client_options.default_database.clone()) else {
             return Err(Error::new(&URL, "neither the MongoDB connection string nor the source's section names a database")
                 .hint("Set `database` in the source's section."));
         };
-        let client = Client::with_options(client_options).map_err(|error| Failure::of(&error).about("the MongoDB connection string cannot be used"))?;
+        let client = Client::with_options(client_options)
+            .map_err(|error| Failure::of(&error).about("the MongoDB connection string cannot be used"))?;
         let connection = Self { database: client.database(&name) };
         connection.command(doc! {"ping": 1}, "the MongoDB server could not be asked for a sign of life").await?;
         Ok(connection)

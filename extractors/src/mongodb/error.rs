@@ -115,7 +115,9 @@ impl Failure {
                     18 => Self::Authentication,
                     13 => Self::Unauthorized,
                     // Host, network, time limits, cursor forgotten, elections, shutdown.
-                    6 | 7 | 43 | 50 | 89 | 91 | 134 | 189 | 237 | 262 | 9001 | 10107 | 11600 | 11602 | 13388 | 13435 | 13436 => Self::Ended { code, name },
+                    6 | 7 | 43 | 50 | 89 | 91 | 134 | 189 | 237 | 262 | 9001 | 10107 | 11600 | 11602 | 13388 | 13435 | 13436 => {
+                        Self::Ended { code, name }
+                    }
                     _ => Self::Refused { code, name },
                 }
             }

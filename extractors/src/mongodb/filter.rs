@@ -120,7 +120,9 @@ mod tests {
         assert_eq!(parts[0].get_document("_id").unwrap().get_document("$not").unwrap().get_object_id("$gte").unwrap(), edge(1, "$gte"));
         assert_eq!(edge(1, "$lt"), edge(2, "$gte"));
         assert_eq!(edge(2, "$lt"), edge(3, "$gte"));
-        for nothing_to_cut in [cut(None, None, 4), cut(Some(id(5)), Some(id(5)), 4), cut(Some(id(5)), Some(id(6)), 4), cut(Some(id(1)), Some(id(9)), 1)] {
+        for nothing_to_cut in
+            [cut(None, None, 4), cut(Some(id(5)), Some(id(5)), 4), cut(Some(id(5)), Some(id(6)), 4), cut(Some(id(1)), Some(id(9)), 1)]
+        {
             assert_eq!(nothing_to_cut, [Document::new()]);
         }
     }

@@ -11,8 +11,8 @@
 
 mod connection;
 mod error;
-mod kind;
 mod filter;
+mod kind;
 mod options;
 mod plan;
 mod read;
@@ -22,9 +22,9 @@ use pipeline_core::error::{Code, Result};
 use pipeline_core::extract::Extractor;
 use pipeline_core::privacy::PrivacyKey;
 
-pub use kind::KIND;
 pub use connection::Connection;
 pub use error::{AUTH, COLLECTION, COMMAND, CURSOR, DENIED, LOST, REPLY, UNREACHABLE, URL};
+pub use kind::KIND;
 pub use options::{MongoConfig, MongoOptions, ReadPreference, TableOptions};
 
 /// How this kind of source is configured.
@@ -37,6 +37,11 @@ pub const CODES: &[&Code] = &[&AUTH, &COLLECTION, &COMMAND, &CURSOR, &DENIED, &L
 ///
 /// # Errors
 /// As [`Connection::open`] and [`Connection::table`].
-pub async fn connect(options: &MongoOptions, contract: Contract, table: &TableOptions, key: Option<PrivacyKey>) -> Result<Box<dyn Extractor>> {
+pub async fn connect(
+    options: &MongoOptions,
+    contract: Contract,
+    table: &TableOptions,
+    key: Option<PrivacyKey>,
+) -> Result<Box<dyn Extractor>> {
     Connection::open(options).await?.table(contract, table, key)
 }

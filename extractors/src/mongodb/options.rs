@@ -69,7 +69,9 @@ impl MongoConfig {
             .map(|text| {
                 ReadPreference::parse(&text).ok_or_else(|| {
                     let known: Vec<_> = ReadPreference::NAMES.iter().map(|(name, _)| *name).collect();
-                    options.error("read_preference", format!("read preference \"{text}\" is not known")).hint(format!("Use one of {}.", known.join(", ")))
+                    options
+                        .error("read_preference", format!("read preference \"{text}\" is not known"))
+                        .hint(format!("Use one of {}.", known.join(", ")))
                 })
             })
             .transpose()?;

@@ -43,7 +43,13 @@ pub(super) struct Range {
 }
 
 impl MongoExtractor {
-    pub(super) fn new(connection: Connection, collection: String, contract: Contract, cursor: Option<CursorField>, key: Option<PrivacyKey>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        collection: String,
+        contract: Contract,
+        cursor: Option<CursorField>,
+        key: Option<PrivacyKey>,
+    ) -> Self {
         Self { connection, collection, contract, cursor, key }
     }
 
@@ -58,13 +64,19 @@ impl MongoExtractor {
     /// Whether the collection is there, and whether it is a view.
     async fn look(&self) -> Result<bool> {
         let command = doc! {"listCollections": 1, "filter": {"name": &self.collection}, "nameOnly": true, "authorizedCollections": true};
-        let found = self.connection.database().run_cursor_command(command).await.map_err(|error| self.failed(&error, "could not be looked for"))?;
+        let found =
+            self.connection.database().run_cursor_command(command).await.map_err(|error| self.failed(&error, "could not be looked for"))?;
         let found: Vec<Document> = found.try_collect().await.map_err(|error| self.failed(&error, "could not be looked for"))?;
         match found.iter().find(|entry| entry.get_str("name").is_ok_and(|name| name == self.collection)) {
             Some(entry) => Ok(entry.get_str("type").is_ok_and(|kind| kind == "view")),
             None => Err(Error::new(
                 &COLLECTION,
-                format!("collection \"{}\" of table \"{}\" does not exist in database \"{}\"", self.collection, self.contract.table, self.connection.database().name()),
+                format!(
+                    "collection \"{}\" of table \"{}\" does not exist in database \"{}\"",
+                    self.collection,
+                    self.contract.table,
+                    self.connection.database().name()
+                ),
             )),
         }
     }
@@ -93,7 +105,10 @@ impl MongoExtractor {
         match found {
             None => Ok(None),
             Some(document) => cursor.read(document.as_bytes()).map(Some).ok_or_else(|| {
-                Error::new(&CURSOR, format!("cursor field \"{path}\" of collection \"{}\" has a greatest value that is out of range", self.collection))
+                Error::new(
+                    &CURSOR,
+                    format!("cursor field \"{path}\" of collection \"{}\" has a greatest value that is out of range", self.collection),
+                )
             }),
         }
     }
@@ -165,10 +180,21 @@ impl Extractor for MongoExtractor {
         let path = cursor.path();
         if let Some(window) = request.window {
             if !cursor.is_time() {
-                return Err(Error::new(&CURSOR, format!("table \"{}\" has a cursor that is a number, so it has no windows of time", self.contract.table))
-                    .hint("Leave the table out of the backfill with --skip, or read it whole with --full-refresh."));
+                return Err(Error::new(
+                    &CURSOR,
+                    format!("table \"{}\" has a cursor that is a number, so it has no windows of time", self.contract.table),
+                )
+                .hint("Leave the table out of the backfill with --skip, or read it whole with --full-refresh."));
             }
-            return self.planned(vec![filter::within(&path, window)], None, None, format!("documents of the window {window}"), self.statement(place, &path).await).await;
+            return self
+                .planned(
+                    vec![filter::within(&path, window)],
+                    None,
+                    None,
+                    format!("documents of the window {window}"),
+                    self.statement(place, &path).await,
+                )
+                .await;
         }
 
         let before = after.and_then(|after| match &after.upper {
@@ -196,20 +222,43 @@ impl Extractor for MongoExtractor {
             // Nothing has a cursor yet: what there is fits no order, and is read whole until something does.
             let (filters, rows_estimated) = self.plan_whole(Document::new(), request, is_view).await?;
             let checkpoint = Checkpoint { upper: Cursor::Whole, fingerprint: None };
-            return self.planned(filters, Some(checkpoint), rows_estimated, "the whole collection, in which no document has a cursor yet".to_owned(), statement).await;
+            return self
+                .planned(
+                    filters,
+                    Some(checkpoint),
+                    rows_estimated,
+                    "the whole collection, in which no document has a cursor yet".to_owned(),
+                    statement,
+                )
+                .await;
         };
         let bound = Bound::floor(upper, cursor.is_time());
         let checkpoint = Some(Checkpoint { upper: cursor.position(upper), fingerprint: None });
         match before {
             None => {
                 let (filters, rows_estimated) = self.plan_whole(filter::whole(&path, bound), request, is_view).await?;
-                self.planned(filters, checkpoint, rows_estimated, format!("the whole collection up to {}", describe(cursor, upper)), statement).await
+                self.planned(
+                    filters,
+                    checkpoint,
+                    rows_estimated,
+                    format!("the whole collection up to {}", describe(cursor, upper)),
+                    statement,
+                )
+                .await
             }
             Some(before) => {
                 let lookback = if cursor.is_time() { request.lookback_us } else { 0 };
                 let lower = before.saturating_sub(lookback);
                 if lower >= upper {
-                    return self.planned(Vec::new(), checkpoint, Some(0), format!("nothing has changed since {}", describe(cursor, before)), statement).await;
+                    return self
+                        .planned(
+                            Vec::new(),
+                            checkpoint,
+                            Some(0),
+                            format!("nothing has changed since {}", describe(cursor, before)),
+                            statement,
+                        )
+                        .await;
                 }
                 let filters = vec![filter::since(&path, Bound::floor(lower, cursor.is_time()), bound)];
                 self.planned(filters, checkpoint, None, format!("documents changed since {}", describe(cursor, lower)), statement).await
@@ -218,7 +267,8 @@ impl Extractor for MongoExtractor {
     }
 
     async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream> {
-        let range: Range = serde_json::from_value(slice.range.clone()).map_err(|_| Error::new(&BUG, "a slice of a collection holds a range that no plan made"))?;
+        let range: Range = serde_json::from_value(slice.range.clone())
+            .map_err(|_| Error::new(&BUG, "a slice of a collection holds a range that no plan made"))?;
         let reading = read::Reading {
             documents: self.documents(),
             place: format!("collection \"{}\" of database \"{}\"", self.collection, self.connection.database().name()),
@@ -234,7 +284,9 @@ impl MongoExtractor {
     /// What will be asked, with a word about an index that is missing.
     async fn statement(&self, place: String, path: &str) -> String {
         match self.cursor_is_indexed(path).await {
-            Some(false) => format!("find in {place} by {path} (no index begins with \"{path}\": every run looks at every document; create one)"),
+            Some(false) => {
+                format!("find in {place} by {path} (no index begins with \"{path}\": every run looks at every document; create one)")
+            }
             _ => format!("find in {place} by {path}"),
         }
     }

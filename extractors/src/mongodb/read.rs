@@ -67,7 +67,8 @@ fn decode(reading: &Reading, replies: &mut mpsc::Receiver<Result<RawBatch>>, out
         while let Some(document) = documents.next_document().map_err(|what| broken(&reading.place, what))? {
             if let Err(misfit) = decoder.append(document) {
                 let position = bson::identity(document).unwrap_or_else(|| "a document without an _id".to_owned());
-                let rejected = Rejected { column: misfit.column, reason: misfit.reason, position, raw: document.to_vec(), format: bson::FORMAT };
+                let rejected =
+                    Rejected { column: misfit.column, reason: misfit.reason, position, raw: document.to_vec(), format: bson::FORMAT };
                 reading.quarantine.reject(&reading.contract.table, rejected)?;
             }
             if decoder.is_full() && !outlet.put(decoder.finish()?) {

@@ -114,7 +114,8 @@ impl Catalog<'_> {
             Err(error) if error.causes().iter().any(|cause| cause.contains("SQLSTATE 4260")) => return Err(self.missing(&[])),
             Err(error) if error.code() == &GRANT => {
                 let schema = self.relation.split('.').next().unwrap_or_default();
-                return Err(error.hint(format!("Let its owner execute: GRANT USAGE ON SCHEMA {schema} TO {};", identifier(self.connections.user()))));
+                return Err(error
+                    .hint(format!("Let its owner execute: GRANT USAGE ON SCHEMA {schema} TO {};", identifier(self.connections.user()))));
             }
             Err(error) => return Err(error),
         };
@@ -220,7 +221,9 @@ impl Catalog<'_> {
 
     async fn fields(&mut self, relation: u32) -> Result<Vec<(String, u32)>> {
         let rows = self
-            .rows(&format!("SELECT attname, atttypid FROM pg_attribute WHERE attrelid = {relation} AND attnum > 0 AND NOT attisdropped ORDER BY attnum"))
+            .rows(&format!(
+                "SELECT attname, atttypid FROM pg_attribute WHERE attrelid = {relation} AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+            ))
             .await?;
         Ok(rows.iter().map(|row| (value(row, 0).to_owned(), number(row, 1))).collect())
     }

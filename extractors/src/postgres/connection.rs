@@ -50,7 +50,8 @@ impl Lent {
 impl Connections {
     pub(super) fn new(options: &PostgresOptions) -> Result<Arc<Self>> {
         // The driver's error would quote the string.
-        let parsed = PgConnectOptions::from_str(&options.url).map_err(|_| Error::new(&URL, "the PostgreSQL connection string cannot be read"))?;
+        let parsed =
+            PgConnectOptions::from_str(&options.url).map_err(|_| Error::new(&URL, "the PostgreSQL connection string cannot be read"))?;
         Ok(Arc::new(Self {
             options: parsed.application_name(&options.application_name).disable_statement_logging(),
             timeout: options.timeout,
@@ -87,7 +88,10 @@ impl Connections {
         let connecting = async {
             let mut connection = self.options.connect().await.map_err(|error| failed(WHAT, &error, During::Connecting))?;
             let settings = settings(self.statement_timeout);
-            sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await.map_err(|error| failed(WHAT, &error, During::Connecting))?;
+            sqlx::raw_sql(AssertSqlSafe(settings))
+                .execute(&mut connection)
+                .await
+                .map_err(|error| failed(WHAT, &error, During::Connecting))?;
             Ok(connection)
         };
         match tokio::time::timeout(self.timeout, connecting).await {

@@ -180,7 +180,9 @@ mod tests {
 
     #[test]
     fn states_are_told_apart_by_what_can_be_done() {
-        for (state, code) in [("28P01", &AUTH), ("53300", &UNREACHABLE), ("08006", &LOST), ("57014", &TIMEOUT), ("22P02", &STATEMENT), ("40001", &LOST)] {
+        for (state, code) in
+            [("28P01", &AUTH), ("53300", &UNREACHABLE), ("08006", &LOST), ("57014", &TIMEOUT), ("22P02", &STATEMENT), ("40001", &LOST)]
+        {
             assert_eq!(code_of_state(state), code, "{state}");
         }
     }

@@ -36,6 +36,6 @@ struct Database {
 
 impl Source for Database {
     fn table(&self, contract: Contract, options: Options) -> Result<Box<dyn Extractor>> {
-        self.source.table(contract, &TableOptions::read(options)?, self.key.clone())
+        Ok(self.source.table(contract, &TableOptions::read(options)?, self.key.clone()))
     }
 }

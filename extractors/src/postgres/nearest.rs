@@ -8,7 +8,11 @@ pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) ->
     let wanted = wanted.to_lowercase();
     // Short names must not turn into any other short name.
     let distance_max = DISTANCE_MAX.min(wanted.chars().count() / 2);
-    names.map(|name| (distance(&wanted, &name.to_lowercase()), name)).filter(|(distance, _)| *distance <= distance_max).min().map(|(_, name)| name)
+    names
+        .map(|name| (distance(&wanted, &name.to_lowercase()), name))
+        .filter(|(distance, _)| *distance <= distance_max)
+        .min()
+        .map(|(_, name)| name)
 }
 
 /// Levenshtein's distance: insertions, deletions and substitutions of letters.

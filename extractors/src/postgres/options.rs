@@ -46,7 +46,9 @@ impl PostgresConfig {
         let statement_timeout = duration("statement_timeout", STATEMENT_TIMEOUT_DEFAULT)?;
         let timeout = duration("timeout", TIMEOUT_DEFAULT)?;
         let connections_max = match options.number("connections_max")? {
-            Some(0) => return Err(options.error("connections_max", "\"connections_max\" is 0, so nothing could be read").hint("Use 1 or more.")),
+            Some(0) => {
+                return Err(options.error("connections_max", "\"connections_max\" is 0, so nothing could be read").hint("Use 1 or more."));
+            }
             Some(number) => usize::try_from(number).unwrap_or(usize::MAX),
             None => CONNECTIONS_MAX_DEFAULT,
         };

@@ -82,7 +82,11 @@ struct ByCursor {
 enum Wanted {
     All,
     /// Those behind a position, and those at it if `inclusive`; up to one if there is one.
-    Behind { lower: Cursor, inclusive: bool, upper: Option<Cursor> },
+    Behind {
+        lower: Cursor,
+        inclusive: bool,
+        upper: Option<Cursor>,
+    },
     /// Those up to a position, and those without any.
     UpTo(Cursor),
     Within(Window),
@@ -111,14 +115,27 @@ impl Planner<'_> {
             (None, _) => Decided {
                 wanted: Wanted::All,
                 checkpoint: Some(Checkpoint { upper: Cursor::Whole, fingerprint: None }),
-                summary: if request.window.is_some() { "the whole table, since it has no cursor to cut a window on" } else { "the whole table" }.to_owned(),
+                summary: if request.window.is_some() {
+                    "the whole table, since it has no cursor to cut a window on"
+                } else {
+                    "the whole table"
+                }
+                .to_owned(),
                 is_empty: false,
             },
             (Some(cursor), Some(window)) => {
                 if !is_time(&cursor.type_) {
-                    return Err(Error::new(&CURSOR, format!("table \"{}\" has a cursor that is a number, so it has no windows of time", table.contract.table)));
+                    return Err(Error::new(
+                        &CURSOR,
+                        format!("table \"{}\" has a cursor that is a number, so it has no windows of time", table.contract.table),
+                    ));
                 }
-                Decided { wanted: Wanted::Within(window), checkpoint: None, summary: format!("rows of the window {window}"), is_empty: false }
+                Decided {
+                    wanted: Wanted::Within(window),
+                    checkpoint: None,
+                    summary: format!("rows of the window {window}"),
+                    is_empty: false,
+                }
             }
             (Some(cursor), None) => self.changes(&relation, cursor, request, after).await?,
         };
@@ -135,7 +152,11 @@ impl Planner<'_> {
             (false, Wanted::All) => relation.rows(),
             (false, _) => self.estimate(&statement).await?,
         };
-        let cuts = if decided.is_empty { Vec::new() } else { self.cut(&relation, &list, cursor.as_ref(), &decided.wanted, request.slices_wanted, rows_estimated) };
+        let cuts = if decided.is_empty {
+            Vec::new()
+        } else {
+            self.cut(&relation, &list, cursor.as_ref(), &decided.wanted, request.slices_wanted, rows_estimated)
+        };
         let slices = cuts
             .into_iter()
             .enumerate()
@@ -165,12 +186,17 @@ impl Planner<'_> {
     fn check_columns(&self, relation: &Relation) -> Result<()> {
         let names = || relation.columns.iter().map(|column| column.name.as_str());
         for declared in &self.table.contract.columns {
-            if declared.name.as_str() == EXTRA_COLUMN || declared.privacy == Privacy::Drop || split_path(&declared.from, &mut names()).is_some() {
+            if declared.name.as_str() == EXTRA_COLUMN
+                || declared.privacy == Privacy::Drop
+                || split_path(&declared.from, &mut names()).is_some()
+            {
                 continue;
             }
             let error = Error::new(&COLUMN, format!("column \"{}\" does not exist in table \"{}\"", declared.from, self.table.relation));
             return Err(match nearest(&declared.from, names()) {
-                Some(name) => error.hint(format!("Did you mean \"{name}\"? Write `{} = \"{} from {name}\"`.", declared.name, declared.data_type)),
+                Some(name) => {
+                    error.hint(format!("Did you mean \"{name}\"? Write `{} = \"{} from {name}\"`.", declared.name, declared.data_type))
+                }
                 None => error,
             });
         }
@@ -180,8 +206,15 @@ impl Planner<'_> {
     fn check_grants(&self, relation: &Relation, columns: &[SourceColumn]) -> Result<()> {
         let closed = |column: &&Column| !column.is_readable && columns.iter().any(|selected| selected.name == column.name);
         let Some(column) = relation.columns.iter().find(closed) else { return Ok(()) };
-        let error = Error::new(&GRANT, format!("user \"{}\" may not read column \"{}\" of table \"{}\"", self.connections.user(), column.name, self.table.relation));
-        Err(error.hint(format!("Let the table's owner execute: GRANT SELECT ON {} TO {};", relation.name, identifier(self.connections.user()))))
+        let error = Error::new(
+            &GRANT,
+            format!("user \"{}\" may not read column \"{}\" of table \"{}\"", self.connections.user(), column.name, self.table.relation),
+        );
+        Err(error.hint(format!(
+            "Let the table's owner execute: GRANT SELECT ON {} TO {};",
+            relation.name,
+            identifier(self.connections.user())
+        )))
     }
 
     async fn cursor(&mut self, relation: &Relation) -> Result<Option<ByCursor>> {
@@ -206,7 +239,12 @@ impl Planner<'_> {
         // Without rows there is no position; the next reading is of the whole again.
         let Some(highest) = highest else {
             return Ok(match (after, before) {
-                (Some(after), Some(_)) => Decided { wanted: Wanted::All, checkpoint: Some(after.clone()), summary: "the table is empty".to_owned(), is_empty: true },
+                (Some(after), Some(_)) => Decided {
+                    wanted: Wanted::All,
+                    checkpoint: Some(after.clone()),
+                    summary: "the table is empty".to_owned(),
+                    is_empty: true,
+                },
                 _ => {
                     let checkpoint = Some(Checkpoint { upper: Cursor::Whole, fingerprint: None });
                     Decided { wanted: Wanted::All, checkpoint, summary: "the whole table".to_owned(), is_empty: false }
@@ -249,10 +287,13 @@ impl Planner<'_> {
         let (name, place) = (&cursor.name, &relation.name);
         let text = match &cursor.type_ {
             PostgresType::Int2 | PostgresType::Int4 | PostgresType::Int8 => self.text(&format!("SELECT max({name}) FROM {place}")).await?,
-            PostgresType::Numeric => self.text(&format!("SELECT floor(max({name}))::bigint FROM {place} WHERE {name} < 9223372036854775807")).await?,
+            PostgresType::Numeric => {
+                self.text(&format!("SELECT floor(max({name}))::bigint FROM {place} WHERE {name} < 9223372036854775807")).await?
+            }
             type_ => {
                 let limit = if *type_ == PostgresType::TimestampTz { "timestamptz '294000-01-01 00:00:00+00'" } else { "'294000-01-01'" };
-                self.text(&format!("SELECT (extract(epoch FROM max({name})) * 1000000)::bigint FROM {place} WHERE {name} < {limit}")).await?
+                self.text(&format!("SELECT (extract(epoch FROM max({name})) * 1000000)::bigint FROM {place} WHERE {name} < {limit}"))
+                    .await?
             }
         };
         let Some(number) = text.and_then(|text| text.parse::<i64>().ok()) else { return Ok(None) };
@@ -295,7 +336,15 @@ impl Planner<'_> {
         Ok(plan.and_then(|plan| plan.pointer("/0/Plan/Plan Rows")?.as_u64()))
     }
 
-    fn cut(&self, relation: &Relation, list: &str, cursor: Option<&ByCursor>, wanted: &Wanted, slices_wanted: usize, rows: Option<u64>) -> Vec<Cut> {
+    fn cut(
+        &self,
+        relation: &Relation,
+        list: &str,
+        cursor: Option<&ByCursor>,
+        wanted: &Wanted,
+        slices_wanted: usize,
+        rows: Option<u64>,
+    ) -> Vec<Cut> {
         /// Fewer rows than these are read sooner by one worker than they are cut.
         const ROWS_PER_SLICE_MIN: u64 = 100_000;
         let by_index = cursor.filter(|cursor| cursor.has_index);
@@ -330,7 +379,8 @@ impl Planner<'_> {
                 if let Some(to) = inner.get(index) {
                     conditions.push(format!("{} < {}", cursor.name, position(to, &cursor.type_)));
                 }
-                let (from, to) = (index.checked_sub(1).and_then(|index| inner.get(index)).unwrap_or(&lower), inner.get(index).unwrap_or(&upper));
+                let (from, to) =
+                    (index.checked_sub(1).and_then(|index| inner.get(index)).unwrap_or(&lower), inner.get(index).unwrap_or(&upper));
                 slices::whole(relation, list, &conditions, &format!("{}, {} {} to {}", relation.name, cursor.name, shown(from), shown(to)))
             })
             .collect()

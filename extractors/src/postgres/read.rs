@@ -60,9 +60,9 @@ impl Drop for AbortOnDrop {
 
 /// Starts reading a slice.
 pub(super) fn read(reading: Reading, slice: &Slice) -> Result<BatchStream> {
-    let range: Range = serde_json::from_value(slice.range.clone()).map_err(|_| Error::new(&BUG, "a slice of a table holds a range that no plan made"))?;
-    let decoder =
-        Decoder::new(&reading.contract, &reading.columns, reading.key.clone())?.rejecting_to(&reading.quarantine, &slice.summary);
+    let range: Range =
+        serde_json::from_value(slice.range.clone()).map_err(|_| Error::new(&BUG, "a slice of a table holds a range that no plan made"))?;
+    let decoder = Decoder::new(&reading.contract, &reading.columns, reading.key.clone())?.rejecting_to(&reading.quarantine, &slice.summary);
     let schema = reading.contract.schema();
     let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
     let span = tracing::info_span!("statement", otel.name = "COPY", db.system = "postgresql", db.statement = %range.query, rows = tracing::field::Empty);
@@ -110,7 +110,8 @@ async fn copy(reading: Reading, range: Range, mut decoder: Decoder, sender: mpsc
         Ok(true)
     };
     // The server ends a statement that takes too long; this ends one whose server has gone silent.
-    let is_whole = tokio::time::timeout(reading.connections.patience(), copying).await.unwrap_or_else(|_| Err(Error::new(&TIMEOUT, &*what)))?;
+    let is_whole =
+        tokio::time::timeout(reading.connections.patience(), copying).await.unwrap_or_else(|_| Err(Error::new(&TIMEOUT, &*what)))?;
     tracing::Span::current().record("rows", decoder.tuples());
     if is_whole {
         lent.give_back();

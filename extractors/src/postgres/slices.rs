@@ -107,7 +107,8 @@ mod tests {
     use crate::postgres::catalog::Leaf;
 
     fn relation(pages: &[u64], is_readable: bool) -> Relation {
-        let leaf = |(index, pages): (usize, &u64)| Leaf { name: format!("\"s\".\"p{index}\""), pages: Some(*pages), is_readable, rows: None };
+        let leaf =
+            |(index, pages): (usize, &u64)| Leaf { name: format!("\"s\".\"p{index}\""), pages: Some(*pages), is_readable, rows: None };
         let leaves = pages.iter().enumerate().map(leaf).collect();
         Relation { oid: 1, name: "\"s\".\"t\"".to_owned(), columns: Vec::new(), leaves, is_readable: true, has_policies: false }
     }
@@ -142,7 +143,10 @@ mod tests {
             ]
         );
         let cuts = by_place(&relation(&[1, 6_000], false), "a", &[], 2);
-        assert_eq!(queries(&cuts), ["SELECT a FROM \"s\".\"t\" WHERE ctid < '(3000,0)'::tid", "SELECT a FROM \"s\".\"t\" WHERE ctid >= '(3000,0)'::tid"]);
+        assert_eq!(
+            queries(&cuts),
+            ["SELECT a FROM \"s\".\"t\" WHERE ctid < '(3000,0)'::tid", "SELECT a FROM \"s\".\"t\" WHERE ctid >= '(3000,0)'::tid"]
+        );
     }
 
     #[test]

@@ -84,7 +84,8 @@ pub(super) fn selection(contract: &Contract, columns: &[Column]) -> Selection {
                 found.is_some_and(|(name, _)| name == column.name)
             })
             .collect();
-        let wanted: Vec<&ColumnType> = readers.iter().filter(|declared| declared.privacy != Privacy::Drop).map(|declared| &declared.data_type).collect();
+        let wanted: Vec<&ColumnType> =
+            readers.iter().filter(|declared| declared.privacy != Privacy::Drop).map(|declared| &declared.data_type).collect();
         let is_extra = readers.is_empty() && with_extra;
         if wanted.is_empty() && !is_extra {
             continue;
@@ -111,7 +112,11 @@ fn form(type_: &PostgresType, wanted: &[&ColumnType]) -> (Cast, PostgresType) {
     let is_text: fn(&ColumnType) -> bool = |declared| matches!(declared, ColumnType::Text { .. });
     if *type_ == PostgresType::Money {
         // How many decimals money has, and how it looks, is the server's own setting (`lc_monetary`).
-        return if !wanted.is_empty() && all_are(is_text) { (Cast::To("text"), PostgresType::Text) } else { (Cast::To("numeric"), PostgresType::Numeric) };
+        return if !wanted.is_empty() && all_are(is_text) {
+            (Cast::To("text"), PostgresType::Text)
+        } else {
+            (Cast::To("numeric"), PostgresType::Numeric)
+        };
     }
     if type_.is_known() {
         return (Cast::Plain, type_.clone());
@@ -123,7 +128,8 @@ fn form(type_: &PostgresType, wanted: &[&ColumnType]) -> (Cast, PostgresType) {
     if all_are(is_text) {
         return (Cast::To("text"), PostgresType::Text);
     }
-    let is_texts: fn(&ColumnType) -> bool = |declared| matches!(declared, ColumnType::List(item) if matches!(**item, ColumnType::Text { .. }));
+    let is_texts: fn(&ColumnType) -> bool =
+        |declared| matches!(declared, ColumnType::List(item) if matches!(**item, ColumnType::Text { .. }));
     if matches!(type_, PostgresType::Array(_)) && all_are(is_texts) {
         return (Cast::To("text[]"), PostgresType::Array(Box::new(PostgresType::Text)));
     }
@@ -173,7 +179,12 @@ mod tests {
         .to_vec();
         let declare = |extra: bool| {
             let mut columns = vec![
-                ("id", "bigint"), ("x", "double from at.x"), ("y", "double from at.y"), ("secret", "text pii drop"), ("tags", "json"), ("price", "decimal(10,2)"),
+                ("id", "bigint"),
+                ("x", "double from at.x"),
+                ("y", "double from at.y"),
+                ("secret", "text pii drop"),
+                ("tags", "json"),
+                ("price", "decimal(10,2)"),
             ];
             if extra {
                 columns.push(("_extra", "json"));

@@ -41,19 +41,20 @@ impl PostgresSource {
     /// If the server does not answer.
     pub async fn server_version(&self) -> Result<String> {
         let mut lent = self.connections.lend().await?;
-        let rows = self.connections.rows(&mut lent.connection, "SHOW server_version", "the PostgreSQL server could not be asked for its version").await?;
+        let rows = self
+            .connections
+            .rows(&mut lent.connection, "SHOW server_version", "the PostgreSQL server could not be asked for its version")
+            .await?;
         lent.give_back();
         Ok(rows.into_iter().flatten().flatten().next().unwrap_or_default())
     }
 
     /// Opens a table. Whether the relation exists, and has the columns, is asked when it is planned.
-    ///
-    /// # Errors
-    /// None today: what is wrong with a table shows when it is planned.
-    pub fn table(&self, contract: Contract, table: &TableOptions, key: Option<PrivacyKey>) -> Result<Box<dyn Extractor>> {
+    #[must_use]
+    pub fn table(&self, contract: Contract, table: &TableOptions, key: Option<PrivacyKey>) -> Box<dyn Extractor> {
         let relation = table.relation.clone().unwrap_or_else(|| contract.table.table().to_owned());
         let number = self.snapshots.join();
-        Ok(Box::new(PostgresTable { source: self.clone(), relation, contract, key, number, planned: Mutex::new(None) }))
+        Box::new(PostgresTable { source: self.clone(), relation, contract, key, number, planned: Mutex::new(None) })
     }
 }
 

@@ -14,7 +14,8 @@ use super::server::{Server, copied};
 async fn a_file_reads_the_same_however_it_is_cut() {
     let server = Server::start();
     let mut connection = server.connection().await;
-    let contract = declared("t", &[("id", "bigint not null"), ("name", "text"), ("amount", "decimal(12,2)"), ("tags", "list<text>")], &["id"], None);
+    let contract =
+        declared("t", &[("id", "bigint not null"), ("name", "text"), ("amount", "decimal(12,2)"), ("tags", "list<text>")], &["id"], None);
     let columns = source(&[
         ("id", PostgresType::Int8),
         ("name", PostgresType::Text),
@@ -47,7 +48,13 @@ async fn a_file_reads_the_same_however_it_is_cut() {
     for broken in [longer, other, flags] {
         assert_eq!(decode(&contract, &columns, [broken.as_slice()]).unwrap_err().code().name, "E-PG-COPY");
     }
-    let narrower = source(&[("id", PostgresType::Int8), ("name", PostgresType::Text), ("amount", PostgresType::Numeric), ("tags", PostgresType::Text), ("one", PostgresType::Text)]);
+    let narrower = source(&[
+        ("id", PostgresType::Int8),
+        ("name", PostgresType::Text),
+        ("amount", PostgresType::Numeric),
+        ("tags", PostgresType::Text),
+        ("one", PostgresType::Text),
+    ]);
     let contract = declared("t", &[("id", "bigint")], &[], None);
     let error = decode(&contract, &narrower, [file.as_slice()]).unwrap_err();
     assert!(error.message().contains("another number of columns"), "{error}");
@@ -55,14 +62,31 @@ async fn a_file_reads_the_same_however_it_is_cut() {
 
 #[test]
 fn what_could_never_fit_is_refused_before_reading() {
-    let columns = source(&[("id", PostgresType::Int8), ("at", PostgresType::Timestamp), ("odd", PostgresType::Other("hstore".to_owned())), ("name", PostgresType::Text)]);
+    let columns = source(&[
+        ("id", PostgresType::Int8),
+        ("at", PostgresType::Timestamp),
+        ("odd", PostgresType::Other("hstore".to_owned())),
+        ("name", PostgresType::Text),
+    ]);
     for (declaration, code, message) in [
         (("id", "date"), "E-PG-TYPE", "column \"id\" of table \"platform.t\" is declared as date, which a bigint cannot be read into"),
-        (("at", "timestamp"), "E-PG-TYPE", "column \"at\" of table \"platform.t\" is declared as timestamp, which a timestamp without time zone cannot be read into"),
+        (
+            ("at", "timestamp"),
+            "E-PG-TYPE",
+            "column \"at\" of table \"platform.t\" is declared as timestamp, which a timestamp without time zone cannot be read into",
+        ),
         (("odd", "text"), "E-PG-TYPE", "column \"odd\" of table \"platform.t\" is declared as text, which a hstore cannot be read into"),
-        (("name", "text not null pii drop"), "E-PG-TYPE", "column \"name\" of table \"platform.t\" is `not null` and never read (`pii drop`)"),
+        (
+            ("name", "text not null pii drop"),
+            "E-PG-TYPE",
+            "column \"name\" of table \"platform.t\" is `not null` and never read (`pii drop`)",
+        ),
         (("nam", "text"), "E-PG-COLUMN", "column \"nam\" of table \"platform.t\" is read from \"nam\", which the source does not have"),
-        (("x", "double from name.x"), "E-PG-COLUMN", "column \"x\" of table \"platform.t\" is read from \"name.x\", which the source does not have"),
+        (
+            ("x", "double from name.x"),
+            "E-PG-COLUMN",
+            "column \"x\" of table \"platform.t\" is read from \"name.x\", which the source does not have",
+        ),
     ] {
         let contract = declared("t", &[declaration], &[], None);
         let error = decode(&contract, &columns, []).unwrap_err();
@@ -76,7 +100,9 @@ fn what_could_never_fit_is_refused_before_reading() {
 fn the_demo_payments_are_read_as_the_answers_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/demo");
     let mut file = Vec::new();
-    flate2::read::MultiGzDecoder::new(std::fs::File::open(folder.join("postgres/payments.transactions.copy.gz")).unwrap()).read_to_end(&mut file).unwrap();
+    flate2::read::MultiGzDecoder::new(std::fs::File::open(folder.join("postgres/payments.transactions.copy.gz")).unwrap())
+        .read_to_end(&mut file)
+        .unwrap();
     let text = PostgresType::Text;
     let columns = source(&[
         ("id", PostgresType::Int8),

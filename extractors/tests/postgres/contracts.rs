@@ -4,11 +4,14 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use pipeline_core::contract::{Contract, parse_column};
 use pipeline_core::error::Result;
+use pipeline_core::extract::Extractor;
 use pipeline_core::name::{ColumnName, TableName};
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::{Quarantine, Rejected};
-use pipeline_extractors::postgres::PostgresType;
 use pipeline_extractors::postgres::copy::{Decoder, SourceColumn};
+use pipeline_extractors::postgres::{PostgresOptions, PostgresSource, PostgresType, TableOptions};
+
+use super::server::Server;
 
 /// A contract `platform.TABLE` of these columns.
 pub(crate) fn declared(table: &str, columns: &[(&str, &str)], key: &[&str], cursor: Option<&str>) -> Contract {
@@ -49,4 +52,18 @@ pub(crate) fn decode<'a>(
     decoder.finish()?;
     batches.extend(decoder.take_batch());
     Ok((concat_batches(&contract.schema(), &batches).unwrap(), quarantine.drain()))
+}
+
+/// A source of this server, whose connections are called `name`.
+pub(crate) async fn connected(server: &Server, name: &str) -> PostgresSource {
+    PostgresSource::connect(&options(server, name)).await.unwrap()
+}
+
+pub(crate) fn options(server: &Server, name: &str) -> PostgresOptions {
+    PostgresOptions { application_name: name.to_owned(), ..PostgresOptions::new(server.url()) }
+}
+
+/// A table of a source.
+pub(crate) fn opened(source: &PostgresSource, relation: &str, contract: Contract) -> Box<dyn Extractor> {
+    source.table(contract, &TableOptions { relation: Some(relation.to_owned()) }, Some(key()))
 }

@@ -3,8 +3,15 @@
 //! Each test starts a server of its own from the PostgreSQL that the system has.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod changes;
 mod chunks;
+#[path = "../suite/conformance.rs"]
+mod conformance;
 mod contracts;
+mod examples;
+mod refusals;
+mod relations;
 mod server;
+mod snapshots;
 mod typed;
 mod types;

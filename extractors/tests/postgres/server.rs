@@ -55,7 +55,11 @@ impl Server {
         Command::new("chown").args(["-R", "postgres"]).arg(folder.path()).stderr(Stdio::null()).status().unwrap();
         let data = folder.path().join("data");
         let mut initialize = command(&program("initdb"), folder.path());
-        initialize.arg("-D").arg(&data).args(["-U", "owner", "--auth=scram-sha-256", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "--pwfile"]).arg(&password);
+        initialize
+            .arg("-D")
+            .arg(&data)
+            .args(["-U", "owner", "--auth=scram-sha-256", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "--pwfile"])
+            .arg(&password);
         assert!(initialize.status().unwrap().success(), "initdb failed");
         for _ in 0..PORTS_TRIED_MAX {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -72,7 +76,11 @@ impl Server {
     pub(crate) fn control(&self, action: &str) -> bool {
         let options = format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off", self.port);
         let mut control = command(&program("pg_ctl"), self.folder.path());
-        control.arg("-D").arg(self.folder.path().join("data")).args(["-w", "-m", "immediate", "-o", &options, "-l"]).arg(self.folder.path().join("log"));
+        control
+            .arg("-D")
+            .arg(self.folder.path().join("data"))
+            .args(["-w", "-m", "immediate", "-o", &options, "-l"])
+            .arg(self.folder.path().join("log"));
         control.arg(action).status().unwrap().success()
     }
 

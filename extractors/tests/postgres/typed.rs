@@ -1,7 +1,9 @@
 //! Values in columns of their own kind: exactly, or in quarantine.
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Date32Type, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Time64MicrosecondType, TimestampMicrosecondType};
+use arrow::datatypes::{
+    Date32Type, Decimal128Type, Decimal256Type, Float64Type, Int32Type, Time64MicrosecondType, TimestampMicrosecondType,
+};
 use arrow::util::display::array_value_to_string;
 use pipeline_extractors::postgres::{CompositeField, PostgresType};
 
@@ -38,7 +40,10 @@ async fn numbers_are_exact_or_rejected() {
         let expected = text_of(&mut connection, &format!("SELECT count(*)::text FROM n WHERE {fits}")).await;
         assert_eq!(batch.num_rows().to_string(), expected, "{type_}");
         assert!(batch.num_rows() > 50 && rejected.len() > 50, "{type_}: {} and {}", batch.num_rows(), rejected.len());
-        assert!(rejected.iter().all(|row| row.column == "v" && row.format == "copy-binary" && row.position.starts_with("tuple ")), "{type_}");
+        assert!(
+            rejected.iter().all(|row| row.column == "v" && row.format == "copy-binary" && row.position.starts_with("tuple ")),
+            "{type_}"
+        );
         let shown = batch.column(1).as_string::<i32>();
         for row in 0..batch.num_rows() {
             assert_eq!(array_value_to_string(batch.column(0), row).unwrap(), shown.value(row), "{type_}");
@@ -57,7 +62,9 @@ async fn numbers_cross_between_kinds_where_nothing_is_lost() {
         ("n", PostgresType::Numeric),
         ("m", PostgresType::Money),
     ]);
-    let select = |values: &str| format!("SELECT i::bigint, d::float8, f::float4, n::numeric, m::numeric::money FROM (VALUES {values}) AS v (i, d, f, n, m)");
+    let select = |values: &str| {
+        format!("SELECT i::bigint, d::float8, f::float4, n::numeric, m::numeric::money FROM (VALUES {values}) AS v (i, d, f, n, m)")
+    };
     let contract = declared(
         "n",
         &[
@@ -114,7 +121,16 @@ async fn dates_and_times_count_from_1970_and_infinities_are_rejected() {
     ]);
     let contract = declared(
         "d",
-        &[("d", "date"), ("z", "timestamp"), ("l", "local_timestamp"), ("t", "time"), ("days", "int"), ("us", "bigint"), ("local_us", "bigint"), ("time_us", "bigint")],
+        &[
+            ("d", "date"),
+            ("z", "timestamp"),
+            ("l", "local_timestamp"),
+            ("t", "time"),
+            ("days", "int"),
+            ("us", "bigint"),
+            ("local_us", "bigint"),
+            ("time_us", "bigint"),
+        ],
         &[],
         None,
     );
@@ -136,7 +152,9 @@ async fn dates_and_times_count_from_1970_and_infinities_are_rejected() {
     assert_eq!(batch.column(2).as_primitive::<TimestampMicrosecondType>().values(), &int8(6));
     assert_eq!(batch.column(3).as_primitive::<Time64MicrosecondType>().values(), &int8(7));
 
-    for (column, value) in [("d", "infinity"), ("z", "-infinity"), ("l", "infinity"), ("t", "24:00"), ("l", "294276-12-31"), ("z", "294276-12-31")] {
+    for (column, value) in
+        [("d", "infinity"), ("z", "-infinity"), ("l", "infinity"), ("t", "24:00"), ("l", "294276-12-31"), ("z", "294276-12-31")]
+    {
         execute(&mut connection, "TRUNCATE d; INSERT INTO d VALUES ('2024-01-01', now(), now(), '12:00')").await;
         execute(&mut connection, &format!("UPDATE d SET {column} = '{value}'")).await;
         let file = copied(&mut connection, "SELECT d, z, l, t, 0, 0::bigint, 0::bigint, 0::bigint FROM d").await;
@@ -193,11 +211,24 @@ async fn arrays_rows_and_points_come_apart() {
     let shown = |row: usize| (0..7).map(|column| array_value_to_string(batch.column(column), row).unwrap()).collect::<Vec<_>>();
     assert_eq!(
         shown(0),
-        ["[a, ]", "[[1, 2], [3, 4]]", "[{sku: s, price: 1.50, tags: [t]}, {sku: u, price: , tags: []}]", "2.50", "21.5", "52.25", "{\"spare\": {\"k\": 1}}"]
+        [
+            "[a, ]",
+            "[[1, 2], [3, 4]]",
+            "[{sku: s, price: 1.50, tags: [t]}, {sku: u, price: , tags: []}]",
+            "2.50",
+            "21.5",
+            "52.25",
+            "{\"spare\": {\"k\": 1}}"
+        ]
     );
     assert!((0..6).all(|column| batch.column(column).is_null(1)));
     assert_eq!(batch.column(6).as_string::<i32>().value(1), "{\"other\": 7}");
-    for (items, grid, column) in [("row(null, 1, null)", "{}", "items.sku"), ("row('s', 1.555, null)", "{}", "items.price"), ("row('s', 1, null)", "{1}", "grid"), ("row('s', 1, null)", "[0:0][1:1]={{1}}", "grid")] {
+    for (items, grid, column) in [
+        ("row(null, 1, null)", "{}", "items.sku"),
+        ("row('s', 1.555, null)", "{}", "items.price"),
+        ("row('s', 1, null)", "{1}", "grid"),
+        ("row('s', 1, null)", "[0:0][1:1]={{1}}", "grid"),
+    ] {
         let file = copied(&mut connection, &select(items, grid)).await;
         let (batch, rejected) = decode(&contract, &columns, [file.as_slice()]).unwrap();
         assert_eq!((batch.num_rows(), rejected.len()), (1, 1), "{items} {grid}");
@@ -209,10 +240,18 @@ async fn arrays_rows_and_points_come_apart() {
 async fn personal_values_never_leave_in_the_clear() {
     let server = Server::start();
     let mut connection = server.connection().await;
-    let columns = source(&[("email", PostgresType::Text), ("n", PostgresType::Numeric), ("u", PostgresType::Uuid), ("secret", PostgresType::Text)]);
+    let columns =
+        source(&[("email", PostgresType::Text), ("n", PostgresType::Numeric), ("u", PostgresType::Uuid), ("secret", PostgresType::Text)]);
     let contract = declared(
         "p",
-        &[("email", "text pii hash"), ("amount", "decimal(18,2) from n pii hash"), ("u", "uuid pii hash"), ("masked", "text from email pii mask"), ("secret", "text pii drop"), ("_extra", "json")],
+        &[
+            ("email", "text pii hash"),
+            ("amount", "decimal(18,2) from n pii hash"),
+            ("u", "uuid pii hash"),
+            ("masked", "text from email pii mask"),
+            ("secret", "text pii drop"),
+            ("_extra", "json"),
+        ],
         &[],
         None,
     );

@@ -95,7 +95,14 @@ async fn later_readings_move_what_changed_and_nothing_else() {
     let second = extractor.plan(&everything(), first.checkpoint.as_ref()).await.unwrap();
     assert!(!second.statement.contains("no index"), "{}", second.statement);
     let read = keys(&read_plan(&*extractor, &second, &quarantine).await.unwrap());
-    assert_eq!({ let mut read = read; read.sort(); read }, hex([3, 55]));
+    assert_eq!(
+        {
+            let mut read = read;
+            read.sort();
+            read
+        },
+        hex([3, 55])
+    );
     assert_eq!(second.checkpoint.as_ref().unwrap().upper, Cursor::Time(at(60)));
     assert_eq!(quarantine.rows(), 0, "stray cursors are for readings of the whole");
 
@@ -163,7 +170,11 @@ async fn whom_the_server_does_not_know_is_refused_without_a_secret_in_the_words(
     };
     assert!(["E-MONGO-DENIED", "E-MONGO-AUTH"].contains(&refused.code().name), "{refused:?}");
     let known = open("reader:right@", "shop").await.unwrap();
-    assert_eq!(known.plan(&everything(), None).await.unwrap_err().code().name, "E-MONGO-COLLECTION", "reading is allowed, and there is nothing");
+    assert_eq!(
+        known.plan(&everything(), None).await.unwrap_err().code().name,
+        "E-MONGO-COLLECTION",
+        "reading is allowed, and there is nothing"
+    );
 }
 
 #[tokio::test]
@@ -176,8 +187,14 @@ async fn who_does_not_answer_is_unreachable_and_a_bad_address_is_named_as_such()
     assert_eq!(error.code().name, "E-MONGO-UNREACHABLE", "{error:?}");
     assert!(error.kind().is_worth_retrying());
     assert!(!format!("{error:?}{}", error.remedy()).contains("some-secret"));
-    for bad in ["some-secret", "postgres://user:some-secret@host/", "mongodb://user:some-secret@/", "mongodb://127.0.0.1/?tlsCAFile=/nowhere/some-secret&tls=true"] {
-        let error = Connection::open(&MongoOptions { database: Some("shop".to_owned()), ..MongoOptions::new(bad.to_owned()) }).await.unwrap_err();
+    for bad in [
+        "some-secret",
+        "postgres://user:some-secret@host/",
+        "mongodb://user:some-secret@/",
+        "mongodb://127.0.0.1/?tlsCAFile=/nowhere/some-secret&tls=true",
+    ] {
+        let error =
+            Connection::open(&MongoOptions { database: Some("shop".to_owned()), ..MongoOptions::new(bad.to_owned()) }).await.unwrap_err();
         assert_eq!(error.code().name, "E-MONGO-URL", "{bad}");
         assert!(!format!("{error:?}{}", error.remedy()).contains("some-secret"), "{error:?}");
     }

@@ -69,7 +69,8 @@ async fn the_defects_of_the_demo_are_told_apart() {
         if expect.starts_with("quarantined") {
             quarantined += 1;
             assert!(!read.contains_key(key), "{defect}");
-            let identity: Vec<_> = rejected.iter().filter(|row| pipeline_extractors::bson::identity(&row.raw).as_deref() == Some(key)).collect();
+            let identity: Vec<_> =
+                rejected.iter().filter(|row| pipeline_extractors::bson::identity(&row.raw).as_deref() == Some(key)).collect();
             assert_eq!(identity.len(), 1, "{defect}");
         } else {
             assert!(read.contains_key(key), "{defect}");

@@ -61,7 +61,9 @@ impl Server {
     }
 
     async fn is_ready(&mut self) -> bool {
-        let client = Client::with_uri_str(format!("mongodb://127.0.0.1:{}/?serverSelectionTimeoutMS=500&directConnection=true", self.port)).await.unwrap();
+        let client = Client::with_uri_str(format!("mongodb://127.0.0.1:{}/?serverSelectionTimeoutMS=500&directConnection=true", self.port))
+            .await
+            .unwrap();
         let begin = Instant::now();
         while begin.elapsed() < READY_MAX {
             if client.database("admin").run_command(doc! {"ping": 1}).await.is_ok() {

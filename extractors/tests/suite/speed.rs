@@ -24,7 +24,10 @@ fn order(n: u32) -> Document {
         doc! {"sku": format!("SKU{i:04}"), "name": format!("Item name {}", n % 400), "category": "pizza", "quantity": 2, "unitPrice": decimal(1_250 + n % 900),
         "modifiers": [{"name": "extra cheese", "price": decimal(300)}], "discount": decimal(0)}
     };
-    let history: Vec<_> = ["placed", "accepted", "preparing", "on_the_way", "delivered"].into_iter().map(|status| doc! {"status": status, "at": at(7)}).collect();
+    let history: Vec<_> = ["placed", "accepted", "preparing", "on_the_way", "delivered"]
+        .into_iter()
+        .map(|status| doc! {"status": status, "at": at(7)})
+        .collect();
     let items: Vec<_> = (0..=n % 4).map(item).collect();
     doc! {
         "_id": ObjectId::from_bytes(id), "orderNumber": format!("W-2025-{n:08}"), "schemaVersion": 3,

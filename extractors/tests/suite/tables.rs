@@ -21,7 +21,19 @@ const TIME: &str = "timestamp";
 type Table = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 const TABLES: &[Table] = &[
-    ("couriers", "delivery.couriers", "updated_at", &[("id", "int not null"), ("name", "text"), ("vehicle", "text"), ("home_store_id", "int"), ("active", "boolean"), ("updated_at", TIME)]),
+    (
+        "couriers",
+        "delivery.couriers",
+        "updated_at",
+        &[
+            ("id", "int not null"),
+            ("name", "text"),
+            ("vehicle", "text"),
+            ("home_store_id", "int"),
+            ("active", "boolean"),
+            ("updated_at", TIME),
+        ],
+    ),
     (
         "customers",
         "admin.customers",
@@ -55,16 +67,39 @@ const TABLES: &[Table] = &[
             ("_extra", "json"),
         ],
     ),
-    ("loyalty_accounts", "loyalty.accounts", "updated_at", &[("customer_id", "uuid not null"), ("tier", "text"), ("points_balance", "int"), ("joined_on", "date"), ("updated_at", TIME)]),
+    (
+        "loyalty_accounts",
+        "loyalty.accounts",
+        "updated_at",
+        &[("customer_id", "uuid not null"), ("tier", "text"), ("points_balance", "int"), ("joined_on", "date"), ("updated_at", TIME)],
+    ),
     ("loyalty_ledger", "loyalty.ledger", "created_at", &[("id", "bigint not null"), ("points", "int"), ("created_at", TIME)]),
-    ("products", "admin.products", "updated_at", &[("sku", "text not null"), ("price", "decimal(18,2)"), ("available", "boolean"), ("updated_at", TIME)]),
+    (
+        "products",
+        "admin.products",
+        "updated_at",
+        &[("sku", "text not null"), ("price", "decimal(18,2)"), ("available", "boolean"), ("updated_at", TIME)],
+    ),
     (
         "promotions",
         "admin.promotions",
         "updated_at",
-        &[("code", "text not null"), ("kind", "text"), ("value", "decimal(18,2)"), ("min_basket", "decimal(18,2)"), ("starts_on", "date"), ("budget", "decimal(18,2)"), ("updated_at", TIME)],
+        &[
+            ("code", "text not null"),
+            ("kind", "text"),
+            ("value", "decimal(18,2)"),
+            ("min_basket", "decimal(18,2)"),
+            ("starts_on", "date"),
+            ("budget", "decimal(18,2)"),
+            ("updated_at", TIME),
+        ],
     ),
-    ("stores", "admin.stores", "", &[("id", "int not null"), ("lat", "double"), ("delivery_radius_m", "int"), ("opening_hours", "json"), ("updated_at", TIME)]),
+    (
+        "stores",
+        "admin.stores",
+        "",
+        &[("id", "int not null"), ("lat", "double"), ("delivery_radius_m", "int"), ("opening_hours", "json"), ("updated_at", TIME)],
+    ),
     (
         "transactions",
         "payments.transactions",
@@ -88,7 +123,8 @@ fn fixture() -> PathBuf {
 
 fn contract((table, _, cursor, columns): &Table) -> Contract {
     let name = |text: &str| ColumnName::new(text).unwrap();
-    let columns: Vec<_> = columns.iter().map(|(column, text)| parse_column(&name(column), text, &|name| name.to_owned()).unwrap()).collect();
+    let columns: Vec<_> =
+        columns.iter().map(|(column, text)| parse_column(&name(column), text, &|name| name.to_owned()).unwrap()).collect();
     let key = vec![columns[0].name.clone()];
     let contract = Contract {
         table: TableName::new("platform", table).unwrap(),
@@ -221,7 +257,19 @@ async fn columns_come_from_the_schema_or_else_from_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(fixture().join("postgres/admin.products.copy.gz"), folder.path().join("admin.products.copy.gz")).unwrap();
     // Without a schema, the contract has to name every column of the file.
-    let every: Table = ("products", "admin.products", "updated_at", &[("sku", "text not null"), ("name", "text"), ("category", "text"), ("price", "decimal(10,2)"), ("available", "boolean"), ("updated_at", TIME)]);
+    let every: Table = (
+        "products",
+        "admin.products",
+        "updated_at",
+        &[
+            ("sku", "text not null"),
+            ("name", "text"),
+            ("category", "text"),
+            ("price", "decimal(10,2)"),
+            ("available", "boolean"),
+            ("updated_at", TIME),
+        ],
+    );
     let extractor = opened(&every, folder.path()).unwrap();
     let plan = extractor.plan(&everything(), None).await.unwrap();
     assert_eq!(read_plan(&*extractor, &plan, &Quarantine::new()).await.unwrap().num_rows(), 48);

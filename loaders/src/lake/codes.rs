@@ -35,7 +35,14 @@ pub const CODES: &[&Code] = &[&LAKE, &LAKE_DENIED, &LAKE_KEY, &FENCED, &SCHEMA_C
 
 /// Whether another commit came first.
 pub(super) fn is_conflict(error: &DeltaTableError) -> bool {
-    matches!(error, DeltaTableError::Transaction { source: TransactionError::VersionAlreadyExists(_) | TransactionError::CommitConflict(_) | TransactionError::MaxCommitAttempts(_) } | DeltaTableError::VersionAlreadyExists(_))
+    matches!(
+        error,
+        DeltaTableError::Transaction {
+            source: TransactionError::VersionAlreadyExists(_)
+                | TransactionError::CommitConflict(_)
+                | TransactionError::MaxCommitAttempts(_)
+        } | DeltaTableError::VersionAlreadyExists(_)
+    )
 }
 
 /// Classifies a Delta error. Its text may quote values, so only its kind is kept.

@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
-use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionContext;
 use deltalake::delta_datafusion::DeltaSessionContext;
@@ -64,8 +64,9 @@ impl Lake {
     /// # Errors
     /// [`LAKE`] if the work folder cannot be made.
     pub fn open(options: LakeOptions) -> Result<Self> {
-        std::fs::create_dir_all(&options.work)
-            .map_err(|error| Error::new(&LAKE, format!("work folder \"{}\" could not be made", options.work.display())).caused_by(error.kind()))?;
+        std::fs::create_dir_all(&options.work).map_err(|error| {
+            Error::new(&LAKE, format!("work folder \"{}\" could not be made", options.work.display())).caused_by(error.kind())
+        })?;
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_limit_bytes)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![options.work.clone()])))
@@ -104,7 +105,9 @@ impl Lake {
 
     fn handle(&self, table: &TableName) -> Result<DeltaTable> {
         DeltaTableBuilder::from_url(self.url(table)?)
-            .map(|builder| builder.with_storage_backend(Arc::clone(&self.options.store), self.url(table).unwrap_or_else(|_| self.options.url.clone())))
+            .map(|builder| {
+                builder.with_storage_backend(Arc::clone(&self.options.store), self.url(table).unwrap_or_else(|_| self.options.url.clone()))
+            })
             .and_then(DeltaTableBuilder::build)
             .map_err(|error| delta_error(&format!("lake table \"{table}\" could not be opened"), &error))
     }

@@ -47,7 +47,9 @@ pub(super) async fn publish(lake: &Lake, staged: &Staged) -> Result<Receipt> {
             Err(Failure::Delta(error)) if is_conflict(&error) && tried < COMMITS_TRIED_MAX => {
                 tracing::warn!(table = %load.contract.table, tried, "another commit came first; looking again");
             }
-            Err(Failure::Delta(error)) => return Err(delta_error(&format!("load of table \"{}\" could not be committed to the lake", load.contract.table), &error)),
+            Err(Failure::Delta(error)) => {
+                return Err(delta_error(&format!("load of table \"{}\" could not be committed to the lake", load.contract.table), &error));
+            }
             Err(Failure::Ours(error)) => return Err(error),
         }
     }
@@ -71,7 +73,14 @@ impl From<DeltaTableError> for Failure {
 }
 
 fn receipt(load: &Load, detail: &Detail) -> Receipt {
-    Receipt { id: load.id.clone(), rows_written: detail.rows, rows_deleted: 0, rows_unchanged: detail.rows_unchanged, was_there: false, detail: serde_json::Value::Null }
+    Receipt {
+        id: load.id.clone(),
+        rows_written: detail.rows,
+        rows_deleted: 0,
+        rows_unchanged: detail.rows_unchanged,
+        was_there: false,
+        detail: serde_json::Value::Null,
+    }
 }
 
 /// The receipt if nothing is left to do; an error if the load must not be done.
@@ -85,12 +94,18 @@ async fn already(lake: &Lake, table: &DeltaTable, load: &Load, detail: &Detail) 
             return Ok(Some(Receipt { was_there: true, ..receipt(load, detail) }));
         }
         if marker.revision >= load.id.revision {
-            return Err(Error::new(&FENCED, format!("lake table \"{name}\" stands at revision {}, and revision {} was to be loaded", marker.revision, load.id.revision)));
+            return Err(Error::new(
+                &FENCED,
+                format!("lake table \"{name}\" stands at revision {}, and revision {} was to be loaded", marker.revision, load.id.revision),
+            ));
         }
     }
     if load.mode == Mode::Changes && stored != load.base {
         let at = |revision: Option<i64>| revision.map_or("none".to_owned(), |revision| revision.to_string());
-        return Err(Error::new(&FENCED, format!("lake table \"{name}\" stands at revision {}, and the changes were computed from {}", at(stored), at(load.base))));
+        return Err(Error::new(
+            &FENCED,
+            format!("lake table \"{name}\" stands at revision {}, and the changes were computed from {}", at(stored), at(load.base)),
+        ));
     }
     // A merge without a difference leaves the table as it is, marker and all.
     if load.mode == Mode::Merge && detail.rows == 0 && marker.is_some() {
@@ -127,7 +142,10 @@ async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail) ->
     let columns: Vec<Expr> = load.contract.columns.iter().map(|column| ident(column.name.as_str())).collect();
     if load.mode == Mode::Replace || detail.is_plain {
         let kept = if detail.is_changes && detail.rows > 0 { frame.filter(!ident(DELETED_COLUMN)) } else { Ok(frame) };
-        let frame = kept.and_then(|frame| frame.select(columns)).and_then(|frame| sorted(frame, load)).map_err(|error| query_error(&what, error))?;
+        let frame = kept
+            .and_then(|frame| frame.select(columns))
+            .and_then(|frame| sorted(frame, load))
+            .map_err(|error| query_error(&what, error))?;
         let mode = if load.mode == Mode::Replace { SaveMode::Overwrite } else { SaveMode::Append };
         let (_, plan) = frame.into_parts();
         table

@@ -14,7 +14,11 @@ use super::codes::delta_error;
 /// What would have to change for the table to fit.
 pub(super) fn compare(table: Option<&DeltaTable>, contract: &Contract) -> Result<Vec<Change>> {
     let Some(table) = table else {
-        return Ok(vec![Change { sign: '+', what: format!("table {} ({} columns)", contract.table, contract.columns.len()), statement: None }]);
+        return Ok(vec![Change {
+            sign: '+',
+            what: format!("table {} ({} columns)", contract.table, contract.columns.len()),
+            statement: None,
+        }]);
     };
     let state = table.snapshot().map_err(|error| delta_error(&format!("lake table \"{}\" could not be read", contract.table), &error))?;
     let stored = state.snapshot().arrow_schema();
@@ -23,9 +27,18 @@ pub(super) fn compare(table: Option<&DeltaTable>, contract: &Contract) -> Result
     let mut refused = Vec::new();
     for field in wanted.fields() {
         match stored.field_with_name(field.name()) {
-            Err(_) => changes.push(Change { sign: '+', what: format!("column {}.{} {}", contract.table, field.name(), field.data_type()), statement: None }),
+            Err(_) => changes.push(Change {
+                sign: '+',
+                what: format!("column {}.{} {}", contract.table, field.name(), field.data_type()),
+                statement: None,
+            }),
             Ok(found) if same(found.data_type(), field.data_type()) => {}
-            Ok(found) => refused.push(format!("column \"{}\" is {} in the lake and {} in its contract", field.name(), found.data_type(), field.data_type())),
+            Ok(found) => refused.push(format!(
+                "column \"{}\" is {} in the lake and {} in its contract",
+                field.name(),
+                found.data_type(),
+                field.data_type()
+            )),
         }
     }
     for found in stored.fields() {
@@ -46,7 +59,11 @@ fn same(left: &DataType, right: &DataType) -> bool {
     match (left, right) {
         (DataType::List(left), DataType::List(right)) => same(left.data_type(), right.data_type()),
         (DataType::Struct(left), DataType::Struct(right)) => {
-            left.len() == right.len() && left.iter().zip(right.iter()).all(|(left, right)| left.name() == right.name() && same(left.data_type(), right.data_type()))
+            left.len() == right.len()
+                && left
+                    .iter()
+                    .zip(right.iter())
+                    .all(|(left, right)| left.name() == right.name() && same(left.data_type(), right.data_type()))
         }
         (DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8, DataType::Utf8) => true,
         (DataType::Binary | DataType::BinaryView | DataType::LargeBinary, DataType::Binary) => true,
@@ -88,6 +105,10 @@ pub(super) async fn widen(table: DeltaTable, contract: &Contract) -> Result<()> 
     if missing.is_empty() {
         return Err(Error::new(&BUG, "a table was to be widened that lacks nothing"));
     }
-    table.add_columns().with_fields(missing).await.map_err(|error| delta_error(&format!("lake table \"{}\" could not be widened", contract.table), &error))?;
+    table
+        .add_columns()
+        .with_fields(missing)
+        .await
+        .map_err(|error| delta_error(&format!("lake table \"{}\" could not be widened", contract.table), &error))?;
     Ok(())
 }

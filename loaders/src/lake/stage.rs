@@ -125,7 +125,8 @@ fn register_landing(lake: &Lake, snapshot: &Snapshot) -> Vec<String> {
 }
 
 fn file_url(file: &Path) -> Result<String> {
-    let file = std::path::absolute(file).map_err(|error| Error::new(&LAKE, "the work folder has no absolute path").caused_by(error.kind()))?;
+    let file =
+        std::path::absolute(file).map_err(|error| Error::new(&LAKE, "the work folder has no absolute path").caused_by(error.kind()))?;
     Url::from_file_path(&file).map(|url| url.to_string()).map_err(|()| Error::new(&BUG, "a file in the work folder has no address"))
 }
 
@@ -200,7 +201,8 @@ fn only_different(contract: &Contract, newest: &str) -> String {
     let keys = keys(contract);
     let same = keys.iter().map(|key| format!("s.{key} = t.{key}")).collect::<Vec<_>>().join(" AND ");
     let columns = contract.columns.iter().map(|column| format!("s.{}", quoted(column.name.as_str()))).collect::<Vec<_>>().join(", ");
-    let others: Vec<String> = contract.columns.iter().filter(|column| !contract.key.contains(&column.name)).map(|column| quoted(column.name.as_str())).collect();
+    let others: Vec<String> =
+        contract.columns.iter().filter(|column| !contract.key.contains(&column.name)).map(|column| quoted(column.name.as_str())).collect();
     let different = if others.is_empty() {
         "false".to_owned()
     } else {
@@ -211,9 +213,7 @@ fn only_different(contract: &Contract, newest: &str) -> String {
         format!("(t.{cursor} IS NULL OR s.{cursor} IS NULL OR s.{cursor} >= t.{cursor})")
     });
     let first = keys.first().map_or("", String::as_str);
-    format!(
-        "SELECT {columns} FROM ({newest}) s LEFT JOIN target t ON {same} WHERE t.{first} IS NULL OR (({different}) AND {not_older})"
-    )
+    format!("SELECT {columns} FROM ({newest}) s LEFT JOIN target t ON {same} WHERE t.{first} IS NULL OR (({different}) AND {not_older})")
 }
 
 async fn write(frame: DataFrame, contract: &Contract, file: &Path, what: &str) -> Result<u64> {
@@ -223,7 +223,8 @@ async fn write(frame: DataFrame, contract: &Contract, file: &Path, what: &str) -
     };
     let encode = |_: parquet::errors::ParquetError| Error::new(&LAKE, what).caused_by("the staged file could not be written");
     let schema = contract.schema();
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a zstd level"))).build();
+    let properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a zstd level"))).build();
     let mut writer = ArrowWriter::try_new(File::create(file).map_err(failed)?, Arc::clone(&schema), Some(properties)).map_err(encode)?;
     let mut stream = frame.execute_stream().await.map_err(|error| query_error(what, error))?;
     let mut rows = 0;

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Int64Array, ListBuilder, RecordBatch, StringBuilder, StructBuilder, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Decimal128Array, Int64Array, ListBuilder, RecordBatch, StringBuilder, StructBuilder, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{DataType, Field};
 use arrow::util::pretty::pretty_format_batches;
 use object_store::local::LocalFileSystem;
@@ -108,10 +110,20 @@ impl Place {
     async fn rows(&self) -> String {
         let session = self.lake.session();
         let provider = self.lake.provider(&contract().table).await.unwrap().unwrap();
-        assert_eq!(provider.schema().fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>()[..3], contract().schema().fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>()[..3]);
+        assert_eq!(
+            provider.schema().fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>()[..3],
+            contract().schema().fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>()[..3]
+        );
         session.register_table("t", provider).unwrap();
         let batches = session.sql("SELECT id, total, items[1]['sku'] AS sku FROM t ORDER BY id").await.unwrap().collect().await.unwrap();
-        let lines: Vec<String> = pretty_format_batches(&batches).unwrap().to_string().lines().skip(3).filter(|line| !line.starts_with('+')).map(|line| line.replace(' ', "")).collect();
+        let lines: Vec<String> = pretty_format_batches(&batches)
+            .unwrap()
+            .to_string()
+            .lines()
+            .skip(3)
+            .filter(|line| !line.starts_with('+'))
+            .map(|line| line.replace(' ', ""))
+            .collect();
         lines.join(" ")
     }
 }
@@ -119,7 +131,10 @@ impl Place {
 #[tokio::test]
 async fn a_merge_takes_the_newest_of_each_key_and_leaves_the_same_alone() {
     let place = place();
-    let first = place.load(&[(1, Some(100), 10), (2, Some(200), 10), (2, Some(250), 20), (2, Some(260), 20), (3, Some(300), 10)], Mode::Merge, 1, None).await.unwrap();
+    let first = place
+        .load(&[(1, Some(100), 10), (2, Some(200), 10), (2, Some(250), 20), (2, Some(260), 20), (3, Some(300), 10)], Mode::Merge, 1, None)
+        .await
+        .unwrap();
     assert_eq!((first.rows_written, first.was_there), (3, false));
     assert_eq!(place.rows().await, "|1|1.00|sku-1| |2|2.60|sku-2| |3|3.00|sku-3|");
     let version = place.lake.version(&contract().table).await.unwrap();
@@ -130,7 +145,13 @@ async fn a_merge_takes_the_newest_of_each_key_and_leaves_the_same_alone() {
     let mixed = place.load(&[(2, Some(1), 5), (3, Some(333), 11), (4, Some(400), 1)], Mode::Merge, 2, Some(1)).await.unwrap();
     assert_eq!(mixed.rows_written, 2);
     assert_eq!(place.rows().await, "|1|1.00|sku-1| |2|2.60|sku-2| |3|3.33|sku-3| |4|4.00|sku-4|");
-    assert!(std::fs::read_dir(place.folder.path().join("work")).unwrap().all(|entry| !entry.unwrap().file_name().to_string_lossy().starts_with("stage-")));
+    assert!(
+        std::fs::read_dir(place.folder.path().join("work")).unwrap().all(|entry| !entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with("stage-"))
+    );
 }
 
 #[tokio::test]

@@ -234,12 +234,15 @@ impl DataApi {
             .patiently(id, || async { Box::pin(self.client.describe_statement().id(id).send()).await.map_err(|error| refusal(&error)) })
             .await?;
         let parts: &[SubStatementData] = found.sub_statements();
-        let index = parts.iter().position(|part| matches!(part.status(), Some(StatementStatusString::Failed | StatementStatusString::Aborted)) && part.error().is_some());
+        let index = parts.iter().position(|part| {
+            matches!(part.status(), Some(StatementStatusString::Failed | StatementStatusString::Aborted)) && part.error().is_some()
+        });
         let index = if statements.len() == 1 { Some(0) } else { index };
         let part = index.and_then(|index| parts.get(index));
         let text = part.and_then(|part| part.error()).or(found.error()).unwrap_or_default();
         let query = part.map_or(found.redshift_query_id(), |part| part.redshift_query_id());
-        let purpose = index.and_then(|index| statements.get(index)).or(statements.first()).map_or(Purpose::Define, |statement| statement.purpose);
+        let purpose =
+            index.and_then(|index| statements.get(index)).or(statements.first()).map_or(Purpose::Define, |statement| statement.purpose);
         let failure = match found.status() {
             Some(StatusString::Aborted) if text.is_empty() => Failure::Unavailable,
             _ => read(text),
@@ -286,18 +289,18 @@ impl DataApi {
         let mut tried = 0;
         loop {
             tried += 1;
-            match send().await {
+            let why = match send().await {
                 Ok(served) => return Ok(served),
                 Err(Refusal::Final(error)) => return Err(error),
-                Err(Refusal::Busy(why)) if tried >= self.limits.attempts_max => {
-                    return Err(Error::new(&super::UNAVAILABLE, format!("the Data API did not serve a request in {tried} tries")).caused_by(why));
-                }
-                Err(Refusal::Busy(why)) => {
-                    tracing::debug!(why, tried, "the Data API is busy");
-                    self.pause(seed, tried).await;
-                }
-                Err(Refusal::Waiting) => self.pause(seed, tried).await,
+                Err(Refusal::Busy(why)) => why,
+                Err(Refusal::Waiting) => "too many requests wait for one statement".to_owned(),
+            };
+            if tried >= self.limits.attempts_max {
+                let what = format!("the Data API did not serve a request in {tried} tries");
+                return Err(Error::new(&super::UNAVAILABLE, what).caused_by(why));
             }
+            tracing::debug!(why, tried, "the Data API is busy");
+            self.pause(seed, tried).await;
         }
     }
 
@@ -376,8 +379,14 @@ where
         Some("ActiveWaitingRequestsExceededException") => Refusal::Waiting,
         Some("AccessDeniedException") => refused(&super::DENIED, "the Data API refuses these credentials"),
         Some(
-            "UnrecognizedClientException" | "InvalidSignatureException" | "ExpiredTokenException" | "ExpiredToken"
-            | "MissingAuthenticationTokenException" | "MissingAuthenticationToken" | "IncompleteSignature" | "InvalidClientTokenId",
+            "UnrecognizedClientException"
+            | "InvalidSignatureException"
+            | "ExpiredTokenException"
+            | "ExpiredToken"
+            | "MissingAuthenticationTokenException"
+            | "MissingAuthenticationToken"
+            | "IncompleteSignature"
+            | "InvalidClientTokenId",
         ) => refused(&AWS_CREDENTIALS, "the Data API does not accept these credentials"),
         Some("ResourceNotFoundException") => refused(&super::TARGET, "the Data API does not find what was asked for"),
         Some("ValidationException") => refused(&super::TARGET, "the Data API does not accept a request"),

@@ -182,7 +182,7 @@ fn create(
     plan.change('+', format!("table {} ({} columns)", table.plain(), types.len()), &statement);
     plan.together.push(statement);
     if meta_exists {
-        let name = Literal::new(&contract.table.to_string())?;
+        let name = Literal::new(&table.plain())?;
         plan.together.push(Statement::new(Purpose::Define, format!("DELETE FROM {} WHERE table_name = {name}", meta_relation())));
     }
     if !contract.description.is_empty() {

@@ -25,7 +25,12 @@ fn stored(name: &str, words: &str, nullable: bool) -> StoredColumn {
     let (first, second) = (numbers.next(), numbers.next());
     let scale = second.and_then(|scale| i8::try_from(scale).ok());
     let data_type = WarehouseType::of_catalog(name_of_type, first, first.and_then(|n| u8::try_from(n).ok()), scale);
-    StoredColumn { name: name.to_owned(), data_type, words: data_type.map_or_else(|| words.to_owned(), |found| found.to_string()), nullable }
+    StoredColumn {
+        name: name.to_owned(),
+        data_type,
+        words: data_type.map_or_else(|| words.to_owned(), |found| found.to_string()),
+        nullable,
+    }
 }
 
 fn as_declared() -> Vec<StoredColumn> {
@@ -47,7 +52,12 @@ fn a_new_table_gets_keys_comments_and_no_old_markers() {
     compare(&mut plan, &orders(), &layout(), &target(), None, false).unwrap();
     assert_snapshot("create.sql", &text_of(&plan));
     let again = super::tests::plan(&orders(), None).unwrap();
-    assert!(again.together.iter().any(|statement| statement.text == "DELETE FROM \"pipeline_meta\".\"loads\" WHERE table_name = 'orders'"));
+    assert!(
+        again
+            .together
+            .iter()
+            .any(|statement| statement.text == "DELETE FROM \"pipeline_meta\".\"loads\" WHERE table_name = 'marts.orders'")
+    );
 }
 
 #[test]

@@ -135,7 +135,7 @@ impl Redshift {
 
     async fn marker_row(&self, pipeline: &str, table: &TableName) -> Result<Option<MarkerRow>> {
         let target = self.relation(table)?;
-        let statement = script::read_marker(pipeline, table, &target)?;
+        let statement = script::read_marker(pipeline, &target)?;
         let ended = self.api.run(Some(table), &[statement], "marker", &Uuid::now_v7().to_string()).await?;
         match ended.failed.clone() {
             None => {}
@@ -345,9 +345,8 @@ impl Loader for Redshift {
     }
 
     fn describe(&self, load: &Load) -> Vec<String> {
-        let described = self
-            .relation(&load.id.table)
-            .and_then(|target| script::transaction(load, &target, Some(MANIFEST_TO_COME), &self.options.role));
+        let described =
+            self.relation(&load.id.table).and_then(|target| script::transaction(load, &target, Some(MANIFEST_TO_COME), &self.options.role));
         match described {
             Ok(statements) => statements.into_iter().map(|statement| statement.text).collect(),
             Err(error) => vec![format!("-- {}", error.message())],

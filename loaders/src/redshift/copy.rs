@@ -45,11 +45,7 @@ pub(super) fn statement(table: &Relation, columns: &[Ident], manifest_url: &str,
         Role::Default => "default".to_owned(),
         Role::Arn(arn) => Literal::new(arn)?.to_string(),
     };
-    let text = format!(
-        "COPY {table} ({}) FROM {} IAM_ROLE {role} FORMAT AS PARQUET MANIFEST",
-        list(columns),
-        Literal::new(manifest_url)?
-    );
+    let text = format!("COPY {table} ({}) FROM {} IAM_ROLE {role} FORMAT AS PARQUET MANIFEST", list(columns), Literal::new(manifest_url)?);
     Ok(Statement::new(Purpose::Copy, text))
 }
 

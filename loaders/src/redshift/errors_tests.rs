@@ -23,8 +23,14 @@ fn scan_errors_are_understood() {
         Failure::Count { table: Some(23), file: Some(22) }
     );
     assert_eq!(
-        scan("File 'https://s3.eu-central-1.amazonaws.com/lake/run/part-00000.parquet?X-Amz-Signature=1' has an incompatible Parquet schema for column 's3://lake/run/part-00000.parquet.total'. Column type: DECIMAL(18, 2), Parquet schema:\noptional int64 total [i:0 d:1 r:0]"),
-        Failure::Mismatch { column: Some("total".to_owned()), file: Some("part-00000.parquet".to_owned()), expected: Some("DECIMAL(18, 2)".to_owned()) }
+        scan(
+            "File 'https://s3.eu-central-1.amazonaws.com/lake/run/part-00000.parquet?X-Amz-Signature=1' has an incompatible Parquet schema for column 's3://lake/run/part-00000.parquet.total'. Column type: DECIMAL(18, 2), Parquet schema:\noptional int64 total [i:0 d:1 r:0]"
+        ),
+        Failure::Mismatch {
+            column: Some("total".to_owned()),
+            file: Some("part-00000.parquet".to_owned()),
+            expected: Some("DECIMAL(18, 2)".to_owned())
+        }
     );
     // As the Data API cuts it.
     assert_eq!(
@@ -42,18 +48,30 @@ fn scan_errors_are_understood() {
 #[test]
 fn other_errors_are_understood() {
     for (text, failure) in [
-        ("ERROR:1023 DETAIL: Serializable isolation violation on table - 100, transactions forming the cycle are: 1, 2", Failure::Contended),
+        (
+            "ERROR:1023 DETAIL: Serializable isolation violation on table - 100, transactions forming the cycle are: 1, 2",
+            Failure::Contended,
+        ),
         ("ERROR: 1018 DETAIL: Relation does not exist", Failure::Contended),
         ("ERROR: could not serialize access due to concurrent update", Failure::Contended),
         ("ERROR: Spectrum Scan Error: File not found", Failure::FileMissing),
         ("ERROR: The specified S3 prefix '2017/02' does not exist", Failure::FileMissing),
         ("ERROR: S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid 1", Failure::CopyDenied),
-        ("ERROR: User arn:aws:redshift:eu:1:dbuser:c/u is not authorized to assume IAM Role arn:aws:iam::1:role/r", Failure::Denied { what: "COPY's role".to_owned() }),
+        (
+            "ERROR: User arn:aws:redshift:eu:1:dbuser:c/u is not authorized to assume IAM Role arn:aws:iam::1:role/r",
+            Failure::Denied { what: "COPY's role".to_owned() },
+        ),
         ("ERROR: Retries exceeded", Failure::Throttled),
         ("ERROR: permission denied for schema marts", Failure::Denied { what: "permission denied for schema marts".to_owned() }),
-        ("ERROR: relation \"pipeline_meta.loads\" does not exist", Failure::Missing { what: "relation \"pipeline_meta.loads\" does not exist".to_owned() }),
+        (
+            "ERROR: relation \"pipeline_meta.loads\" does not exist",
+            Failure::Missing { what: "relation \"pipeline_meta.loads\" does not exist".to_owned() },
+        ),
         ("ERROR: schema \"pipeline_meta\" does not exist", Failure::Missing { what: "schema \"pipeline_meta\" does not exist".to_owned() }),
-        ("ERROR: null value in column \"id\" violates not-null constraint\n  Detail: Failing row contains (secret)", Failure::Null { column: Some("id".to_owned()) }),
+        (
+            "ERROR: null value in column \"id\" violates not-null constraint\n  Detail: Failing row contains (secret)",
+            Failure::Null { column: Some("id".to_owned()) },
+        ),
         ("ERROR: terminating connection due to administrator command", Failure::Unavailable),
     ] {
         assert_eq!(read(text), failure, "{text}");
@@ -76,7 +94,9 @@ fn values_never_come_through() {
 
 #[test]
 fn errors_name_table_file_column_and_remedy() {
-    let text = shown(scan("File 'https://s3.x/lake/part-00003.parquet' has an incompatible Parquet s").with_detail(None, Some("total".to_owned())));
+    let text = shown(
+        scan("File 'https://s3.x/lake/part-00003.parquet' has an incompatible Parquet s").with_detail(None, Some("total".to_owned())),
+    );
     for word in ["E-REDSHIFT-COPY", "orders", "part-00003.parquet", "total", "statement 5f-1", "contract"] {
         assert!(text.contains(word), "{word}: {text}");
     }

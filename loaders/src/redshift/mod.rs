@@ -112,15 +112,5 @@ pub static TARGET: Code = Code {
 };
 
 /// Every error of this module.
-pub static CODES: &[&Code] = &[
-    &UNFIT_TYPE,
-    &LANDING_NOT_S3,
-    &TEXT_TOO_LONG,
-    &COPY,
-    &STATEMENT,
-    &DENIED,
-    &UNAVAILABLE,
-    &CONTENDED,
-    &TIMEOUT,
-    &TARGET,
-];
+pub static CODES: &[&Code] =
+    &[&UNFIT_TYPE, &LANDING_NOT_S3, &TEXT_TOO_LONG, &COPY, &STATEMENT, &DENIED, &UNAVAILABLE, &CONTENDED, &TIMEOUT, &TARGET];

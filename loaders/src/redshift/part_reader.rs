@@ -47,9 +47,7 @@ impl AsyncFileReader for PartReader {
     fn get_metadata<'a>(&'a mut self, _options: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
         let bytes = self.bytes;
         async move {
-            let reader = ParquetMetaDataReader::new()
-                .with_prefetch_hint(Some(FOOTER_BYTES))
-                .with_page_index_policy(PageIndexPolicy::Skip);
+            let reader = ParquetMetaDataReader::new().with_prefetch_hint(Some(FOOTER_BYTES)).with_page_index_policy(PageIndexPolicy::Skip);
             Ok(Arc::new(reader.load_and_finish(self, bytes).await?))
         }
         .boxed()

@@ -111,12 +111,13 @@ impl Expected {
             Mode::Changes => load.contract.changes_schema(),
             Mode::Replace | Mode::Append | Mode::Merge => load.contract.schema(),
         };
-        let schema = ArrowSchemaConverter::new().convert(&schema).map_err(|_| {
-            Error::new(&BUG, format!("the contract of table \"{}\" has no Parquet schema", load.id.table))
-        })?;
+        let schema = ArrowSchemaConverter::new()
+            .convert(&schema)
+            .map_err(|_| Error::new(&BUG, format!("the contract of table \"{}\" has no Parquet schema", load.id.table)))?;
         let keys = match load.mode {
             Mode::Merge | Mode::Changes => {
-                let is_key = |(index, column): (usize, &pipeline_core::contract::Column)| load.contract.key.contains(&column.name).then_some(index);
+                let is_key =
+                    |(index, column): (usize, &pipeline_core::contract::Column)| load.contract.key.contains(&column.name).then_some(index);
                 load.contract.columns.iter().enumerate().filter_map(is_key).collect()
             }
             Mode::Replace | Mode::Append => Vec::new(),
@@ -129,9 +130,8 @@ async fn check_part(load: &Load, snapshot: &Snapshot, part: &Part, expected: Arc
     let landing = snapshot.landing();
     let wrong = |what: String| Error::new(&SNAPSHOT, format!("landed part \"{}\" {what}", part.key));
     let mut reader = PartReader::new(landing.store(), landing.path(&part.key), part.bytes);
-    let footer = ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new())
-        .await
-        .map_err(|error| read_error(&part.key, &error))?;
+    let footer =
+        ArrowReaderMetadata::load_async(&mut reader, ArrowReaderOptions::new()).await.map_err(|error| read_error(&part.key, &error))?;
     let metadata = Arc::clone(footer.metadata());
     if u64::try_from(metadata.file_metadata().num_rows()).ok() != Some(part.rows) {
         return Err(wrong(format!("has {} rows, its manifest says {}", metadata.file_metadata().num_rows(), part.rows)));
@@ -249,7 +249,16 @@ async fn measure(reader: PartReader, footer: ArrowReaderMetadata, columns: &[usi
 }
 
 fn longest_value(array: &dyn Array) -> u64 {
-    let of = |offsets: &[i32]| offsets.windows(2).map(|pair| match pair { [from, to] => to - from, _ => 0 }).max().unwrap_or(0);
+    let of = |offsets: &[i32]| {
+        offsets
+            .windows(2)
+            .map(|pair| match pair {
+                [from, to] => to - from,
+                _ => 0,
+            })
+            .max()
+            .unwrap_or(0)
+    };
     let longest = if let Some(texts) = array.as_string_opt::<i32>() {
         of(texts.value_offsets())
     } else if let Some(bytes) = array.as_binary_opt::<i32>() {

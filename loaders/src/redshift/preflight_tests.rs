@@ -40,7 +40,9 @@ async fn checked(schema: &Arc<Schema>, batches: &[RecordBatch]) -> Result<()> {
 async fn texts_are_measured_in_bytes() {
     let schema = shops().schema();
     // Eight bytes each, and together more than the limit, so that the column is read.
-    checked(&schema, &[batch(&schema, &[Some("żółwik"), None, Some("abcdefgh")].map(|name| name.filter(|name| name.len() <= 8)))]).await.unwrap();
+    checked(&schema, &[batch(&schema, &[Some("żółwik"), None, Some("abcdefgh")].map(|name| name.filter(|name| name.len() <= 8)))])
+        .await
+        .unwrap();
     let names = [Some("short"), Some("żółwikó"), None, Some("abcd")];
     let error = checked(&schema, &[batch(&schema, &names), batch(&schema, &[Some("abcdefghi")])]).await.unwrap_err();
     assert_eq!(error.code().name, "E-TEXT-TOO-LONG");

@@ -62,7 +62,9 @@ impl Redshift {
             Ok((false, true)) => self.outcome(&what, Ok("the schema will be made".to_owned()), None),
             Ok((false, false)) => {
                 let database = &self.options.database;
-                let fix = format!("GRANT CREATE ON DATABASE \"{database}\" TO \"{user}\", or CREATE SCHEMA \"{schema}\" AUTHORIZATION \"{user}\"");
+                let fix = format!(
+                    "GRANT CREATE ON DATABASE \"{database}\" TO \"{user}\", or CREATE SCHEMA \"{schema}\" AUTHORIZATION \"{user}\""
+                );
                 self.outcome(&what, Ok("the schema does not exist and may not be made".to_owned()), Some(fix))
             }
             Err(error) => self.outcome(&what, Err(error), None),

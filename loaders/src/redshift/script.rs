@@ -19,7 +19,6 @@
 use pipeline_core::contract::{CONTRACT, Contract, DELETED_COLUMN};
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::load::{Load, LoadId, Mode};
-use pipeline_core::name::TableName;
 
 use super::catalog::{distribution, meta_relation};
 use super::copy;
@@ -41,8 +40,8 @@ pub(super) const MARKER_COLUMNS: &str = "revision, digest, rows_written, rows_de
 
 /// Reads the marker of a table. It fails like a missing table of loads when the table itself is missing: markers of a table that
 /// somebody dropped say nothing.
-pub(super) fn read_marker(pipeline: &str, table: &TableName, target: &Relation) -> Result<Statement> {
-    let loads = loads_of(pipeline, table)?;
+pub(super) fn read_marker(pipeline: &str, target: &Relation) -> Result<Statement> {
+    let loads = loads_of(pipeline, target)?;
     let text = format!(
         "SELECT {MARKER_COLUMNS} FROM {} WHERE {loads} AND NOT EXISTS (SELECT 1 FROM {target} WHERE 1 = 0) ORDER BY revision DESC LIMIT 1",
         meta_relation()
@@ -50,8 +49,9 @@ pub(super) fn read_marker(pipeline: &str, table: &TableName, target: &Relation) 
     Ok(Statement::new(Purpose::Read, text))
 }
 
-fn loads_of(pipeline: &str, table: &TableName) -> Result<String> {
-    Ok(format!("pipeline = {} AND table_name = {}", Literal::new(pipeline)?, Literal::new(&table.to_string())?))
+/// The table goes by the name it has in the warehouse: two destinations may share a database and differ in their schema.
+fn loads_of(pipeline: &str, target: &Relation) -> Result<String> {
+    Ok(format!("pipeline = {} AND table_name = {}", Literal::new(pipeline)?, Literal::new(&target.plain())?))
 }
 
 /// The transaction of a load. `manifest_url` is None when the snapshot has no rows: COPY of nothing is not defined.
@@ -60,10 +60,7 @@ fn loads_of(pipeline: &str, table: &TableName) -> Result<String> {
 /// [`super::UNFIT_TYPE`], [`CONTRACT`] for a merge without a key or by one that can be NULL.
 pub(super) fn transaction(load: &Load, target: &Relation, manifest_url: Option<&str>, role: &Role) -> Result<Vec<Statement>> {
     let table = Table::new(load, target)?;
-    let mut statements = vec![
-        Statement::new(Purpose::Lock, format!("LOCK {}", meta_relation())),
-        guard(load)?,
-    ];
+    let mut statements = vec![Statement::new(Purpose::Lock, format!("LOCK {}", meta_relation())), guard(load, target)?];
     if let Some(url) = manifest_url {
         statements.push(table.create(&table.stage, load.mode == Mode::Changes)?);
         statements.push(copy::statement(&table.stage, &table.file_columns, url, role)?);
@@ -75,24 +72,24 @@ pub(super) fn transaction(load: &Load, target: &Relation, manifest_url: Option<&
                 from.push(Count::of_table("staged", &table.stage));
             }
             let written = if is_filled { "staged.n" } else { "0" };
-            statements.push(mark(load, &Counts { written, deleted: "before.n", unchanged: "0" }, &from)?);
+            statements.push(mark(load, target, &Counts { written, deleted: "before.n", unchanged: "0" }, &from)?);
             statements.push(Statement::new(Purpose::Delete, format!("DELETE FROM {target}")));
             if is_filled {
                 statements.push(table.insert(&table.stage, ""));
             }
         }
         (Mode::Append, true) => {
-            statements.push(mark(load, &Counts { written: "staged.n", ..NOTHING }, &[Count::of_table("staged", &table.stage)])?);
+            statements.push(mark(load, target, &Counts { written: "staged.n", ..NOTHING }, &[Count::of_table("staged", &table.stage)])?);
             statements.push(table.insert(&table.stage, ""));
         }
         (Mode::Merge, true) => table.merge(load, &mut statements)?,
         (Mode::Changes, true) => table.change(load, &mut statements)?,
-        (Mode::Append | Mode::Merge | Mode::Changes, false) => statements.push(mark(load, &NOTHING, &[])?),
+        (Mode::Append | Mode::Merge | Mode::Changes, false) => statements.push(mark(load, target, &NOTHING, &[])?),
     }
     let text = format!(
         "SELECT {MARKER_COLUMNS} FROM {} WHERE {} AND revision = {}",
         meta_relation(),
-        loads_of(&load.id.pipeline, &load.id.table)?,
+        loads_of(&load.id.pipeline, target)?,
         load.id.revision
     );
     statements.push(Statement::new(Purpose::Read, text));
@@ -105,7 +102,7 @@ pub(super) fn transaction(load: &Load, target: &Relation, manifest_url: Option<&
 
 /// Fails the transaction unless this load is the next one. The text that is not a number depends on the stored rows, so that it
 /// is converted only when the condition holds, never while the statement is planned.
-fn guard(load: &Load) -> Result<Statement> {
+fn guard(load: &Load, target: &Relation) -> Result<Statement> {
     let is_next = match (load.mode, load.base) {
         (Mode::Changes, base) => format!("= {}", base.unwrap_or(0)),
         (Mode::Replace | Mode::Append | Mode::Merge, _) => format!("< {}", load.id.revision),
@@ -113,7 +110,7 @@ fn guard(load: &Load) -> Result<Statement> {
     let text = format!(
         "SELECT CAST(CASE WHEN COALESCE(MAX(revision), 0) {is_next} THEN '1' ELSE 'overtaken' END AS INTEGER) AS is_next FROM {} WHERE {}",
         meta_relation(),
-        loads_of(&load.id.pipeline, &load.id.table)?
+        loads_of(&load.id.pipeline, target)?
     );
     Ok(Statement::new(Purpose::Guard, text))
 }
@@ -139,8 +136,8 @@ struct Counts {
 
 const NOTHING: Counts = Counts { written: "0", deleted: "0", unchanged: "0" };
 
-fn mark(load: &Load, counts: &Counts, from: &[Count]) -> Result<Statement> {
-    let LoadId { pipeline, table, revision, digest } = &load.id;
+fn mark(load: &Load, target: &Relation, counts: &Counts, from: &[Count]) -> Result<Statement> {
+    let LoadId { pipeline, revision, digest, .. } = &load.id;
     let mode = match load.mode {
         Mode::Replace => "replace",
         Mode::Append => "append",
@@ -154,7 +151,7 @@ fn mark(load: &Load, counts: &Counts, from: &[Count]) -> Result<Statement> {
          SELECT {}, {}, {revision}, {}, {}, {}, '{mode}', {base}, {}, {}, {}, GETDATE(){}{from}",
         meta_relation(),
         Literal::new(pipeline)?,
-        Literal::new(&table.to_string())?,
+        Literal::new(&target.plain())?,
         Literal::new(digest)?,
         Literal::new(&load.id.to_string())?,
         Literal::new(&load.run)?,
@@ -269,7 +266,7 @@ impl<'a> Table<'a> {
         let same_values = self.same_values(picked);
         let same = Count { name: "same", query: format!("SELECT COUNT(*) AS n FROM {picked} JOIN {target} ON {same_values}") };
         let counts = Counts { written: "picked.n - same.n", deleted: "0", unchanged: "same.n" };
-        statements.push(mark(load, &counts, &[Count::of_table("picked", picked), same])?);
+        statements.push(mark(load, target, &counts, &[Count::of_table("picked", picked), same])?);
         statements.push(Statement::new(Purpose::DropSame, format!("DELETE FROM {picked} USING {target} WHERE {same_values}")));
         statements.push(Statement::new(Purpose::Delete, format!("DELETE FROM {target} USING {picked} WHERE {same_key}")));
         statements.push(self.insert(picked, ""));
@@ -303,7 +300,7 @@ impl<'a> Table<'a> {
         let new = Count { name: "new_rows", query: format!("SELECT COUNT(*) AS n FROM {stage} WHERE NOT {deleted}") };
         let gone = format!("SELECT COUNT(*) AS n FROM {target} JOIN {stage} ON {same_key} WHERE {}", stage.column(deleted));
         let counts = Counts { written: "new_rows.n", deleted: "gone.n", unchanged: "0" };
-        statements.push(mark(load, &counts, &[new, Count { name: "gone", query: gone }])?);
+        statements.push(mark(load, target, &counts, &[new, Count { name: "gone", query: gone }])?);
         statements.push(Statement::new(Purpose::Delete, format!("DELETE FROM {target} USING {stage} WHERE {same_key}")));
         statements.push(self.insert(stage, &format!(" WHERE NOT {deleted}")));
         Ok(())
@@ -312,7 +309,11 @@ impl<'a> Table<'a> {
 
 /// Equality that sees trailing blanks, which Redshift's own does not.
 fn same(a: &str, b: &str, data_type: WarehouseType) -> String {
-    if data_type.ignores_trailing_blanks() { format!("({a} = {b} AND OCTET_LENGTH({a}) = OCTET_LENGTH({b}))") } else { format!("{a} = {b}") }
+    if data_type.ignores_trailing_blanks() {
+        format!("({a} = {b} AND OCTET_LENGTH({a}) = OCTET_LENGTH({b}))")
+    } else {
+        format!("{a} = {b}")
+    }
 }
 
 fn check_key(contract: &Contract) -> Result<()> {

@@ -42,8 +42,7 @@ fn a_merge_by_several_keys_without_cursor() {
 
 #[test]
 fn the_marker_is_read_only_where_its_table_stands() {
-    let table: TableName = "shop.orders".parse().unwrap();
-    let statement = read_marker("nightly", &table, &Relation::new("shop", "orders").unwrap()).unwrap();
+    let statement = read_marker("nightly", &Relation::new("shop", "orders").unwrap()).unwrap();
     assert_snapshot("marker.sql", &format!("{};\n", statement.text));
 }
 

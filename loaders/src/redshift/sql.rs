@@ -25,9 +25,8 @@ impl Ident {
     /// # Errors
     /// [`NAME`] if it is empty, too long, or has upper-case letters or control characters.
     pub(super) fn new(name: &str) -> Result<Self> {
-        let fits = !name.is_empty()
-            && name.len() <= IDENTIFIER_BYTES_MAX
-            && !name.chars().any(|c| c.is_ascii_uppercase() || c.is_control());
+        let fits =
+            !name.is_empty() && name.len() <= IDENTIFIER_BYTES_MAX && !name.chars().any(|c| c.is_ascii_uppercase() || c.is_control());
         if !fits {
             return Err(Error::new(&NAME, format!("\"{name}\" cannot be a name in the warehouse")));
         }
@@ -124,7 +123,18 @@ impl Literal {
 
     /// Quotes words for people, such as a column's description: what cannot be sent is replaced.
     pub(super) fn of_words(text: &str) -> Self {
-        let text: String = text.chars().map(|c| if c == '\\' { '/' } else if c.is_control() { ' ' } else { c }).collect();
+        let text: String = text
+            .chars()
+            .map(|c| {
+                if c == '\\' {
+                    '/'
+                } else if c.is_control() {
+                    ' '
+                } else {
+                    c
+                }
+            })
+            .collect();
         Self(format!("'{}'", text.replace('\'', "''")))
     }
 }

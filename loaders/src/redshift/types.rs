@@ -78,9 +78,7 @@ impl WarehouseType {
                 0..DECIMAL_PRECISION_MIN => refuse(&format!("Declare it as decimal({DECIMAL_PRECISION_MIN},{scale}) or wider.")),
                 _ => refuse(&format!("Declare it as decimal({DECIMAL_PRECISION_MAX},{scale}) or narrower, or as text.")),
             },
-            ColumnType::Text { bytes_max } => {
-                Ok(Self::Varchar { bytes: bytes_max.unwrap_or(TEXT_BYTES_DEFAULT).min(VARCHAR_BYTES_MAX) })
-            }
+            ColumnType::Text { bytes_max } => Ok(Self::Varchar { bytes: bytes_max.unwrap_or(TEXT_BYTES_DEFAULT).min(VARCHAR_BYTES_MAX) }),
             ColumnType::Json => Ok(Self::Varchar { bytes: VARCHAR_BYTES_MAX }),
             ColumnType::Uuid => Ok(Self::Varchar { bytes: UUID_BYTES }),
             ColumnType::Bytes => Ok(Self::Varbyte),

@@ -7,7 +7,7 @@ mod probe;
 mod upload;
 
 pub(crate) use config::lacks_credentials;
-pub use config::{AwsOptions, StaticCredentials, sdk_config, s3_client};
+pub use config::{AwsOptions, StaticCredentials, s3_client, sdk_config};
 pub use object::{BucketPath, delete, put_new};
 pub use probe::probe_bucket;
 pub use upload::abort_stale_uploads;

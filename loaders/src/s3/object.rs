@@ -88,8 +88,7 @@ pub async fn put_new(client: &Client, place: &BucketPath, content: &[u8], conten
 /// [`S3`] and kin.
 pub(super) async fn get(client: &Client, place: &BucketPath) -> Result<Vec<u8>> {
     let what = || format!("S3 object \"{}\" could not be read", place.url());
-    let found =
-        client.get_object().bucket(&place.bucket).key(&place.key).send().await.map_err(|error| s3_error(&what(), &error))?;
+    let found = client.get_object().bucket(&place.bucket).key(&place.key).send().await.map_err(|error| s3_error(&what(), &error))?;
     let bytes = found.body.collect().await.map_err(|_| Error::new(&S3, what()).caused_by("the answer ended too early"))?;
     Ok(bytes.into_bytes().to_vec())
 }

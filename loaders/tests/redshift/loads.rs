@@ -58,7 +58,8 @@ fn options(double: &Double) -> RedshiftOptions {
     let mut options = RedshiftOptions::new("warehouse", Target::Serverless { workgroup: "analytics".to_owned() }, "dev");
     options.aws = S3::get().owner();
     options.endpoint_url = Some(double.endpoint.clone());
-    options.limits = Limits { pause: Duration::from_millis(20), pause_max: Duration::from_millis(200), wait_seconds: 5, ..Limits::default() };
+    options.limits =
+        Limits { pause: Duration::from_millis(20), pause_max: Duration::from_millis(200), wait_seconds: 5, ..Limits::default() };
     options
 }
 
@@ -91,7 +92,9 @@ impl World {
                 Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.0))),
                 Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.1))),
                 Arc::new(rows.iter().map(|row| row.2).collect::<StringArray>()),
-                Arc::new(Decimal128Array::from_iter_values(rows.iter().map(|row| i128::from(row.3))).with_precision_and_scale(18, 2).unwrap()),
+                Arc::new(
+                    Decimal128Array::from_iter_values(rows.iter().map(|row| i128::from(row.3))).with_precision_and_scale(18, 2).unwrap(),
+                ),
                 Arc::new(rows.iter().map(|row| row.4.map(|at| at * 1_000_000)).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
             ];
             if mode == Mode::Changes {
@@ -131,7 +134,8 @@ impl World {
         let owner = pipeline_loaders::s3::sdk_config(&S3::get().owner()).await;
         let config = aws_sdk_redshiftdata::config::Builder::from(&owner).endpoint_url(&self.double.endpoint).build();
         let client = aws_sdk_redshiftdata::Client::from_conf(config);
-        let sent = client.execute_statement().workgroup_name("analytics").database("dev").sql(text).wait_time_seconds(20).send().await.unwrap();
+        let sent =
+            client.execute_statement().workgroup_name("analytics").database("dev").sql(text).wait_time_seconds(20).send().await.unwrap();
         let id = sent.id().unwrap().to_owned();
         let ended = loop {
             let found = client.describe_statement().id(&id).wait_time_seconds(20).send().await.unwrap();
@@ -184,12 +188,18 @@ async fn rows_come_and_go_in_every_mode() {
     let world = World::new("modes").await;
     assert_eq!(world.marker().await, None);
 
-    let receipt = world.run(Mode::Replace, 1, None, &[(1, 1, Some("Zażółć"), 1050, Some(10), false), (2, 1, None, -5, Some(10), false)]).await;
+    let receipt =
+        world.run(Mode::Replace, 1, None, &[(1, 1, Some("Zażółć"), 1050, Some(10), false), (2, 1, None, -5, Some(10), false)]).await;
     assert_eq!((receipt.rows_written, receipt.rows_deleted, receipt.rows_unchanged, receipt.was_there), (2, 0, 0, false));
     assert_eq!(world.table().await, BTreeMap::from([(1, at(("Zażółć", "10.50"))), (2, at(("NULL", "-0.05")))]));
     assert_eq!(world.marker().await, Some(1));
 
-    let changes = [(2, 1, Some("two"), 200, Some(20), false), (3, 2, Some("three"), 300, Some(20), false), (1, 1, None, 0, None, true), (9, 1, None, 0, None, true)];
+    let changes = [
+        (2, 1, Some("two"), 200, Some(20), false),
+        (3, 2, Some("three"), 300, Some(20), false),
+        (1, 1, None, 0, None, true),
+        (9, 1, None, 0, None, true),
+    ];
     let receipt = world.run(Mode::Changes, 2, Some(1), &changes).await;
     assert_eq!((receipt.rows_written, receipt.rows_deleted), (2, 1));
     assert_eq!(world.table().await, BTreeMap::from([(2, at(("two", "2.00"))), (3, at(("three", "3.00")))]));
@@ -204,14 +214,11 @@ async fn rows_come_and_go_in_every_mode() {
     ];
     let receipt = world.run(Mode::Merge, 3, None, &merged).await;
     assert_eq!((receipt.rows_written, receipt.rows_unchanged), (2, 1));
-    let expected = BTreeMap::from([
-        (2, at(("two", "2.00"))),
-        (3, at(("three", "3.00"))),
-        (4, at(("second", "0.02"))),
-        (5, at(("no cursor", "0.05"))),
-    ]);
+    let expected =
+        BTreeMap::from([(2, at(("two", "2.00"))), (3, at(("three", "3.00"))), (4, at(("second", "0.02"))), (5, at(("no cursor", "0.05")))]);
     assert_eq!(world.table().await, expected);
-    let receipt = world.run(Mode::Merge, 4, None, &[(5, 1, Some("no cursor "), 5, Some(1), false), (2, 1, Some("null"), 0, None, false)]).await;
+    let receipt =
+        world.run(Mode::Merge, 4, None, &[(5, 1, Some("no cursor "), 5, Some(1), false), (2, 1, Some("null"), 0, None, false)]).await;
     assert_eq!((receipt.rows_written, receipt.rows_unchanged), (1, 0));
     assert_eq!(world.table().await[&5].0, "no cursor ", "a blank at the end counts");
     assert_eq!(world.table().await[&2].0, "two");

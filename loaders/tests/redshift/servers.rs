@@ -95,9 +95,7 @@ impl S3 {
 
     fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let identity = |name: &str, keys: (&str, &str), actions: &[&str]| {
-            serde_json::json!({"name": name, "credentials": [{"accessKey": keys.0, "secretKey": keys.1}], "actions": actions})
-        };
+        let identity = |name: &str, keys: (&str, &str), actions: &[&str]| serde_json::json!({"name": name, "credentials": [{"accessKey": keys.0, "secretKey": keys.1}], "actions": actions});
         let identities = serde_json::json!({"identities": [
             identity("owner", KEYS, &["Admin", "Read", "Write", "List", "Tagging"]),
             identity("reader", READER, &["Read", "List"]),
@@ -150,7 +148,11 @@ fn options(endpoint: &str, keys: (&str, &str)) -> AwsOptions {
     AwsOptions {
         region: Some(REGION.to_owned()),
         endpoint: Some(endpoint.to_owned()),
-        credentials: Some(StaticCredentials { access_key_id: keys.0.to_owned(), secret_access_key: keys.1.to_owned(), session_token: None }),
+        credentials: Some(StaticCredentials {
+            access_key_id: keys.0.to_owned(),
+            secret_access_key: keys.1.to_owned(),
+            session_token: None,
+        }),
         profile: None,
     }
 }

@@ -26,7 +26,12 @@ const HASHED_ROW_BYTES: usize = 192;
 /// A digest of the row as it stands; the name cannot be a column's, which have no spaces.
 const DIGEST: &str = "row digest";
 
-pub(super) async fn changes(session: &Session, model: &Model, result: Spilled, current: Option<Arc<dyn TableProvider>>) -> Result<BatchStream> {
+pub(super) async fn changes(
+    session: &Session,
+    model: &Model,
+    result: Spilled,
+    current: Option<Arc<dyn TableProvider>>,
+) -> Result<BatchStream> {
     let what = format!("changes of model \"{}\" could not be told", model.table());
     let frame = compare(session, model, &result, current).await.map_err(|error| failure(&what, error))?;
     let rows = Box::pin(frame.execute_stream()).await.map_err(|error| failure(&what, error))?;

@@ -55,7 +55,9 @@ pub(super) async fn check(session: &Session, model: &Model, result: &Spilled) ->
     for (check, count) in checks.iter().zip(counts).filter(|(_, count)| *count > 0) {
         let shows = check.shows(table);
         match check.severity {
-            Severity::Warn => warnings.push(format!("model \"{}\": test \"{}\" fails for {count} {}: {shows}", model.table(), check.name, check.counted)),
+            Severity::Warn => {
+                warnings.push(format!("model \"{}\": test \"{}\" fails for {count} {}: {shows}", model.table(), check.name, check.counted))
+            }
             Severity::Error => {
                 failed.push(format!("test \"{}\" fails for {count} {}: {shows}", check.name, check.counted));
                 code = code.or(Some(check.code));
@@ -65,7 +67,10 @@ pub(super) async fn check(session: &Session, model: &Model, result: &Spilled) ->
     let Some(code) = code else { return Ok(warnings) };
     let error = Error::new(code, format!("result of model \"{}\" breaks its contract and is not published", model.table()));
     let error = failed.into_iter().fold(error, Error::caused_by);
-    Err(error.hint(format!("See the rows with `pipeline query`: WITH {table} AS (… the statement of {} …) and the query shown.", model.file.display())))
+    Err(error.hint(format!(
+        "See the rows with `pipeline query`: WITH {table} AS (… the statement of {} …) and the query shown.",
+        model.file.display()
+    )))
 }
 
 /// Plans every test's query without running it, so that a mistake in one is known before any data.
@@ -138,20 +143,22 @@ async fn count(session: &Session, table: &str, checks: &[Check]) -> Result<Vec<i
         Question::Row(condition) => Some(condition),
         Question::Query(_) => None,
     });
-    let counts: Vec<String> = conditions.enumerate().map(|(index, condition)| format!("count(*) FILTER (WHERE {condition}) AS c{index}")).collect();
-    let mut of_rows = if counts.is_empty() {
-        Vec::new()
-    } else {
-        numbers(session, &format!("SELECT {} FROM {table}", counts.join(", "))).await?
-    }
-    .into_iter();
+    let counts: Vec<String> =
+        conditions.enumerate().map(|(index, condition)| format!("count(*) FILTER (WHERE {condition}) AS c{index}")).collect();
+    let mut of_rows =
+        if counts.is_empty() { Vec::new() } else { numbers(session, &format!("SELECT {} FROM {table}", counts.join(", "))).await? }
+            .into_iter();
     let mut all = Vec::with_capacity(checks.len());
     for check in checks {
         all.push(match &check.question {
             Question::Row(_) => of_rows.next().unwrap_or_default(),
             Question::Query(sql) => {
                 let counted = numbers(session, &format!("SELECT count(*) AS failures FROM ({sql}) AS failing")).await;
-                counted.map_err(|error| error.context(format!("test \"{}\" could not be run", check.name)))?.into_iter().next().unwrap_or_default()
+                counted
+                    .map_err(|error| error.context(format!("test \"{}\" could not be run", check.name)))?
+                    .into_iter()
+                    .next()
+                    .unwrap_or_default()
             }
         });
     }

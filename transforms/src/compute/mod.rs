@@ -42,8 +42,11 @@ impl Session {
         let session = self.private();
         for input in &model.inputs {
             if !session.has(input).await? {
-                return Err(Error::new(&MODEL_INPUT, format!("model \"{}\" reads table \"{input}\", which does not exist yet", model.table()))
-                    .hint(format!("Run the pipeline with \"{input}\" among its tables or models first.")));
+                return Err(Error::new(
+                    &MODEL_INPUT,
+                    format!("model \"{}\" reads table \"{input}\", which does not exist yet", model.table()),
+                )
+                .hint(format!("Run the pipeline with \"{input}\" among its tables or models first.")));
             }
         }
         if model.uses_previous {
@@ -163,13 +166,12 @@ fn same_type(declared: &DataType, given: &DataType) -> bool {
         (DataType::List(declared), DataType::List(given)) => same_type(declared.data_type(), given.data_type()),
         (DataType::Struct(declared), DataType::Struct(given)) => {
             declared.len() == given.len()
-                && declared.iter().zip(given).all(|(declared, given)| {
-                    declared.name() == given.name() && same_type(declared.data_type(), given.data_type())
-                })
+                && declared
+                    .iter()
+                    .zip(given)
+                    .all(|(declared, given)| declared.name() == given.name() && same_type(declared.data_type(), given.data_type()))
         }
-        (declared, given) => {
-            declared == given || (is_text(declared) && is_text(given)) || (is_bytes(declared) && is_bytes(given))
-        }
+        (declared, given) => declared == given || (is_text(declared) && is_text(given)) || (is_bytes(declared) && is_bytes(given)),
     }
 }
 

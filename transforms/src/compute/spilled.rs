@@ -57,7 +57,8 @@ impl Spilled {
 
     /// The rows as a table of a session. It must not outlive this.
     pub(super) async fn read(&self, session: &Session) -> Result<DataFrame, DataFusionError> {
-        let path = self.folder.path.to_str().ok_or_else(|| DataFusionError::Configuration("the spill folder's name is no text".to_owned()))?;
+        let path =
+            self.folder.path.to_str().ok_or_else(|| DataFusionError::Configuration("the spill folder's name is no text".to_owned()))?;
         let options = ParquetReadOptions::default().schema(&self.schema);
         Box::pin(session.context().read_parquet(format!("{path}/"), options)).await
     }
@@ -65,10 +66,8 @@ impl Spilled {
 
 async fn write_part(path: PathBuf, schema: SchemaRef, mut rows: SendableRecordBatchStream) -> Result<u64, DataFusionError> {
     // Read once or twice, soon: light compression, and statistics would not be asked.
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .build();
+    let properties =
+        WriterProperties::builder().set_compression(Compression::SNAPPY).set_statistics_enabled(EnabledStatistics::None).build();
     let declared = Arc::new(schema.as_ref().clone().with_metadata(std::collections::HashMap::new()));
     let nullable = Arc::new(arrow::datatypes::Schema::new(
         declared.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, ListBuilder, Int64Builder, StringBuilder};
+use arrow::array::{Array, AsArray, Int64Builder, ListBuilder, StringBuilder};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, create_udf};
@@ -19,11 +19,7 @@ pub const DESCRIPTIONS: &[Description] = &[
         signature: "as_of() -> timestamp",
         meaning: "The instant that the run calls now (`--as-of`). A model that asks is made again whenever the instant differs.",
     },
-    Description {
-        name: "parameter",
-        signature: "parameter(name text [, default text]) -> text",
-        meaning: "The same as parameter_text.",
-    },
+    Description { name: "parameter", signature: "parameter(name text [, default text]) -> text", meaning: "The same as parameter_text." },
     Description {
         name: "parameter_text",
         signature: "parameter_text(name text [, default text]) -> text",
@@ -65,12 +61,9 @@ pub(super) fn functions(bindings: &Arc<Bindings>) -> Vec<ScalarUDF> {
     let as_of = ScalarValue::TimestampMicrosecond(Some(bindings.as_of.microseconds()), Some("UTC".into()));
     let as_of = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(as_of.clone()));
     let mut functions = vec![create_udf("as_of", vec![], instant(), Volatility::Immutable, Arc::new(as_of))];
-    for (name, kind) in [
-        ("parameter", Kind::Text),
-        ("parameter_text", Kind::Text),
-        ("parameter_int", Kind::Integer),
-        ("parameter_ints", Kind::Integers),
-    ] {
+    for (name, kind) in
+        [("parameter", Kind::Text), ("parameter_text", Kind::Text), ("parameter_int", Kind::Integer), ("parameter_ints", Kind::Integers)]
+    {
         functions.push(ScalarUDF::from(Parameter {
             name,
             kind,

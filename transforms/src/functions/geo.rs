@@ -294,7 +294,11 @@ mod tests {
     #[tokio::test]
     async fn distances_are_of_the_sphere() {
         // A quarter of the circumference, half of it, and a kilometre-sized case computed by hand from the radius.
-        check("round(distance_m(0.0, 0.0, 0.0, 90.0) * 1000)", &format!("{:.1}", (EARTH_RADIUS_M * std::f64::consts::FRAC_PI_2 * 1000.0).round())).await;
+        check(
+            "round(distance_m(0.0, 0.0, 0.0, 90.0) * 1000)",
+            &format!("{:.1}", (EARTH_RADIUS_M * std::f64::consts::FRAC_PI_2 * 1000.0).round()),
+        )
+        .await;
         check("round(distance_m(0.0, 0.0, 0.0, 180.0))", &format!("{:.1}", (EARTH_RADIUS_M * std::f64::consts::PI).round())).await;
         check("round(distance_m(0.0, 179.9, 0.0, -179.9) - distance_m(0.0, 0.0, 0.0, 0.2), 3)", "0.0").await;
         check("distance_m(52.2, 21.0, 52.2, 21.0)", "0.0").await;

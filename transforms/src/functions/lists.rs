@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, ListArray, StringBuilder, UInt32Array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array, Int64Array, ListArray, StringBuilder, UInt32Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::{Result, ScalarValue};
@@ -46,11 +44,7 @@ pub const DESCRIPTIONS: &[Description] = &[
         signature: "list_count_distinct(list list<text or integer>) -> bigint",
         meaning: "How many different values the list has; 0 if it is empty.",
     },
-    Description {
-        name: "list_to_json",
-        signature: "list_to_json(list list<text>) -> text",
-        meaning: "The texts as a JSON array.",
-    },
+    Description { name: "list_to_json", signature: "list_to_json(list list<text>) -> text", meaning: "The texts as a JSON array." },
 ];
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
@@ -123,7 +117,9 @@ impl ScalarUDFImpl for ListFunction {
             _ => return Err(self.kind.wrong("no list").into()),
         };
         let text = |index: usize| match arguments.scalar_arguments.get(index).copied().flatten() {
-            Some(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => Ok(text.clone()),
+            Some(ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => {
+                Ok(text.clone())
+            }
             _ => Err(self.kind.wrong("no constant name of a field")),
         };
         let data_type = match self.kind {
@@ -222,7 +218,10 @@ fn sums(list: &ListArray, values: &ArrayRef, result: &DataType) -> Result<ArrayR
             let mut sums: Vec<Option<i128>> = Vec::with_capacity(list.len());
             for range in ranges(list) {
                 let sum = |mut range: std::ops::Range<usize>| {
-                    range.try_fold(0_i128, |sum, index| if numbers.is_valid(index) { sum.checked_add(numbers.value(index)) } else { Some(sum) })
+                    range.try_fold(
+                        0_i128,
+                        |sum, index| if numbers.is_valid(index) { sum.checked_add(numbers.value(index)) } else { Some(sum) },
+                    )
                 };
                 sums.push(range.map(|range| sum(range).ok_or_else(overflow)).transpose()?);
             }
@@ -233,7 +232,10 @@ fn sums(list: &ListArray, values: &ArrayRef, result: &DataType) -> Result<ArrayR
             let mut sums: Vec<Option<i64>> = Vec::with_capacity(list.len());
             for range in ranges(list) {
                 let sum = |mut range: std::ops::Range<usize>| {
-                    range.try_fold(0_i64, |sum, index| if numbers.is_valid(index) { sum.checked_add(numbers.value(index)) } else { Some(sum) })
+                    range.try_fold(
+                        0_i64,
+                        |sum, index| if numbers.is_valid(index) { sum.checked_add(numbers.value(index)) } else { Some(sum) },
+                    )
                 };
                 sums.push(range.map(|range| sum(range).ok_or_else(overflow)).transpose()?);
             }
@@ -397,6 +399,7 @@ mod tests {
 
     #[tokio::test]
     async fn columns_and_constants_agree() {
-        check("array_agg(list_percentile([column1, column1 + 1.0], 0.5)) FROM (VALUES (1.0), (5.0)) AS lists(column1) --", "[1.5, 5.5]").await;
+        check("array_agg(list_percentile([column1, column1 + 1.0], 0.5)) FROM (VALUES (1.0), (5.0)) AS lists(column1) --", "[1.5, 5.5]")
+            .await;
     }
 }

@@ -39,7 +39,9 @@ impl Statement {
         let what = || format!("statement in file \"{}\" cannot be used", file.display());
         let parsed = parse(sql).map_err(|error| failure(what(), error))?;
         if !matches!(&parsed, Parsed::Statement(statement) if matches!(**statement, SqlStatement::Query(_))) {
-            return Err(Error::new(&SQL, what()).caused_by("it is not one SELECT").hint("Write the model as one SELECT, with WITH if need be."));
+            return Err(Error::new(&SQL, what())
+                .caused_by("it is not one SELECT")
+                .hint("Write the model as one SELECT, with WITH if need be."));
         }
         let mut statement = Self { reads: read_tables(&parsed).map_err(|error| error.context(what()))?, ..Self::default() };
         let Parsed::Statement(query) = &parsed else { return Ok(statement) };
@@ -93,7 +95,9 @@ fn read_tables(parsed: &Parsed) -> Result<Vec<TableName>> {
     let mut tables = BTreeSet::new();
     for reference in references {
         if reference.catalog().is_some() {
-            return Err(Error::new(&SQL, format!("table \"{reference}\" has too many parts")).hint("Write schema.table, or a model's name alone."));
+            return Err(
+                Error::new(&SQL, format!("table \"{reference}\" has too many parts")).hint("Write schema.table, or a model's name alone.")
+            );
         }
         tables.insert(match reference.schema() {
             Some(schema) => TableName::new(schema, reference.table())?,

@@ -32,8 +32,7 @@ pub(crate) struct Runner<'a> {
 impl<'a> Runner<'a> {
     pub(crate) fn new(models: &'a ModelSet, sources: &'a [Contract], parameters: &BTreeMap<String, String>) -> Self {
         let as_of = "2025-11-04T06:00:00Z".parse().unwrap();
-        let mut runner =
-            Self { models, sources, parameters: parameters.clone(), as_of, tables: BTreeMap::new(), changes: BTreeMap::new() };
+        let mut runner = Self { models, sources, parameters: parameters.clone(), as_of, tables: BTreeMap::new(), changes: BTreeMap::new() };
         // Extracted tables exist, with nothing in them, until they are given; so do the marts that a model reads.
         for contract in sources {
             runner.tables.insert(contract.table.clone(), memory(&contract.schema(), vec![]));
@@ -110,7 +109,8 @@ impl<'a> Runner<'a> {
     /// Computes a model that is current already or not, and keeps its result, its changes, and the promise between them.
     async fn model(&mut self, table: &TableName) -> Result<(), String> {
         let model = self.models.get(table).ok_or("no such model")?;
-        for input in model.inputs.iter().filter(|input| input.is_model() && !self.tables.contains_key(*input)).cloned().collect::<Vec<_>>() {
+        for input in model.inputs.iter().filter(|input| input.is_model() && !self.tables.contains_key(*input)).cloned().collect::<Vec<_>>()
+        {
             Box::pin(self.model(&input)).await?;
         }
         let session = self.session();
@@ -163,7 +163,8 @@ impl<'a> Runner<'a> {
             text.extend(serde_json::to_vec(&whole).unwrap());
             text.push(b'\n');
         }
-        let reader = ReaderBuilder::new(Arc::clone(&schema)).with_strict_mode(true).build(text.as_slice()).map_err(|error| error.to_string())?;
+        let reader =
+            ReaderBuilder::new(Arc::clone(&schema)).with_strict_mode(true).build(text.as_slice()).map_err(|error| error.to_string())?;
         let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
         Ok(memory(&schema, batches))
     }

@@ -76,8 +76,12 @@ fn number(source: &PostgresType, declared: &ColumnType) -> Option<Box<dyn Sink>>
         (ColumnType::Int16, PostgresType::Int2) => sink::primitive::<Int16Type>(arrow, |bytes| exactly(bytes).map(i16::from_be_bytes)),
         (ColumnType::Int32, PostgresType::Int4) => sink::primitive::<Int32Type>(arrow, |bytes| exactly(bytes).map(i32::from_be_bytes)),
         (ColumnType::Int64, PostgresType::Int8) => sink::primitive::<Int64Type>(arrow, |bytes| exactly(bytes).map(i64::from_be_bytes)),
-        (ColumnType::Float32, PostgresType::Float4) => sink::primitive::<Float32Type>(arrow, |bytes| exactly(bytes).map(f32::from_be_bytes)),
-        (ColumnType::Float64, PostgresType::Float8) => sink::primitive::<Float64Type>(arrow, |bytes| exactly(bytes).map(f64::from_be_bytes)),
+        (ColumnType::Float32, PostgresType::Float4) => {
+            sink::primitive::<Float32Type>(arrow, |bytes| exactly(bytes).map(f32::from_be_bytes))
+        }
+        (ColumnType::Float64, PostgresType::Float8) => {
+            sink::primitive::<Float64Type>(arrow, |bytes| exactly(bytes).map(f64::from_be_bytes))
+        }
         (ColumnType::Int16, _) => {
             sink::primitive::<Int16Type>(arrow, move |bytes| i16::try_from(read(bytes)?.int64()?).map_err(|_| Unfit::Range))
         }

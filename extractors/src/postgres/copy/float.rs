@@ -95,7 +95,8 @@ impl Number<'_> {
             shown = shown * 10 + u128::from(digit - b'0');
         }
         let zeros = exponent + 1 - i32::try_from(digits.len()).unwrap_or(i32::MAX);
-        let Some(shown) = u32::try_from(zeros).ok().and_then(|zeros| 10_u128.checked_pow(zeros)).and_then(|power| shown.checked_mul(power)) else {
+        let Some(shown) = u32::try_from(zeros).ok().and_then(|zeros| 10_u128.checked_pow(zeros)).and_then(|power| shown.checked_mul(power))
+        else {
             return false;
         };
         let whole = |number: f64| number.abs() as u128;
@@ -117,7 +118,8 @@ impl Number<'_> {
         }
         let Some((last, before)) = digits.split_last_mut() else { return };
         // A tie is resolved upwards by the standard library, so the even digit is the one below.
-        let text = format!("{}{}e{}", String::from_utf8_lossy(before), char::from(*last - 1), exponent + 1 - i32::try_from(places).unwrap_or(0));
+        let text =
+            format!("{}{}e{}", String::from_utf8_lossy(before), char::from(*last - 1), exponent + 1 - i32::try_from(places).unwrap_or(0));
         let text = if self.value.is_sign_negative() { format!("-{text}") } else { text };
         if (self.reads_back)(&text) {
             *last -= 1;

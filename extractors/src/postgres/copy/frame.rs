@@ -125,7 +125,10 @@ fn tuple(bytes: &[u8]) -> Result<Head, Stop> {
         let Some((length, after)) = rest.split_first_chunk::<4>() else { return Ok(Head::Incomplete) };
         let length = match i32::from_be_bytes(*length) {
             -1 => 0,
-            length => usize::try_from(length).ok().filter(|length| *length <= FIELD_BYTES_MAX).ok_or(Stop::Broken("has a value of an impossible length"))?,
+            length => usize::try_from(length)
+                .ok()
+                .filter(|length| *length <= FIELD_BYTES_MAX)
+                .ok_or(Stop::Broken("has a value of an impossible length"))?,
         };
         let Some(after) = after.get(length..) else { return Ok(Head::Incomplete) };
         rest = after;

@@ -120,7 +120,10 @@ enum Part {
     /// A point's coordinate: geo_ops.c point_send writes two doubles.
     Coordinate(usize),
     /// A field of a composite type; its place, how many there are, and what of it.
-    Field { place: usize, part: Box<Self> },
+    Field {
+        place: usize,
+        part: Box<Self>,
+    },
 }
 
 impl Part {
@@ -435,7 +438,11 @@ impl Decoder {
 
 impl std::fmt::Debug for Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Decoder").field("table", &self.table).field("columns", &self.columns).field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("Decoder")
+            .field("table", &self.table)
+            .field("columns", &self.columns)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
     }
 }
 
@@ -450,7 +457,10 @@ enum Misfit {
 fn missing(contract: &Contract, declared: &pipeline_core::contract::Column, columns: &[SourceColumn]) -> Error {
     let error = Error::new(
         &COLUMN,
-        format!("column \"{}\" of table \"{}\" is read from \"{}\", which the source does not have", declared.name, contract.table, declared.from),
+        format!(
+            "column \"{}\" of table \"{}\" is read from \"{}\", which the source does not have",
+            declared.name, contract.table, declared.from
+        ),
     );
     match nearest(&declared.from, columns.iter().map(|column| column.name.as_str())) {
         Some(name) => error.hint(format!("Did you mean \"{name}\"? Write `from {name}` in the column's declaration.")),

@@ -58,8 +58,8 @@ fn write_6(address: [u8; 16], into: &mut Vec<u8>) {
         start += run.len();
     }
     let skipped = if best_length > 1 { best..best + best_length } else { 8..8 };
-    let embeds_4 = skipped.start == 0
-        && (skipped.len() == 6 || (skipped.len() == 7 && words[7] != 1) || (skipped.len() == 5 && words[5] == 0xffff));
+    let embeds_4 =
+        skipped.start == 0 && (skipped.len() == 6 || (skipped.len() == 7 && words[7] != 1) || (skipped.len() == 5 && words[5] == 0xffff));
     for (place, word) in words.into_iter().enumerate() {
         if skipped.contains(&place) {
             if place == skipped.start {

@@ -2,7 +2,7 @@
 LOCK "pipeline_meta"."loads";
 
 -- guard
-SELECT CAST(CASE WHEN COALESCE(MAX(revision), 0) < 7 THEN '1' ELSE 'overtaken' END AS INTEGER) AS is_next FROM "pipeline_meta"."loads" WHERE pipeline = 'nightly' AND table_name = 'orders';
+SELECT CAST(CASE WHEN COALESCE(MAX(revision), 0) < 7 THEN '1' ELSE 'overtaken' END AS INTEGER) AS is_next FROM "pipeline_meta"."loads" WHERE pipeline = 'nightly' AND table_name = 'marts.orders';
 
 -- stage
 CREATE TEMP TABLE "pipeline_stage" ("order_id" VARCHAR(24), "store_id" INTEGER, "status" VARCHAR(256), "total" DECIMAL(18,2), "updated_at" TIMESTAMPTZ) DISTSTYLE KEY DISTKEY ("store_id");
@@ -11,11 +11,11 @@ CREATE TEMP TABLE "pipeline_stage" ("order_id" VARCHAR(24), "store_id" INTEGER, 
 COPY "pipeline_stage" ("order_id", "store_id", "status", "total", "updated_at") FROM 's3://lake/nightly/0199/orders/1/copy.manifest' IAM_ROLE default FORMAT AS PARQUET MANIFEST;
 
 -- mark
-INSERT INTO "pipeline_meta"."loads" (pipeline, table_name, revision, digest, load_id, run, mode, base, rows_written, rows_deleted, rows_unchanged, loaded_at) SELECT 'nightly', 'orders', 7, '5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f', 'nightly/orders/7/5f5f5f5f5f5f', '0199', 'append', CAST(NULL AS BIGINT), staged.n, 0, 0, GETDATE() FROM (SELECT COUNT(*) AS n FROM "pipeline_stage") AS staged;
+INSERT INTO "pipeline_meta"."loads" (pipeline, table_name, revision, digest, load_id, run, mode, base, rows_written, rows_deleted, rows_unchanged, loaded_at) SELECT 'nightly', 'marts.orders', 7, '5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f', 'nightly/orders/7/5f5f5f5f5f5f', '0199', 'append', CAST(NULL AS BIGINT), staged.n, 0, 0, GETDATE() FROM (SELECT COUNT(*) AS n FROM "pipeline_stage") AS staged;
 
 -- insert
 INSERT INTO "marts"."orders" ("order_id", "store_id", "status", "total", "updated_at") SELECT "order_id", "store_id", "status", "total", "updated_at" FROM "pipeline_stage";
 
 -- read
-SELECT revision, digest, rows_written, rows_deleted, rows_unchanged FROM "pipeline_meta"."loads" WHERE pipeline = 'nightly' AND table_name = 'orders' AND revision = 7;
+SELECT revision, digest, rows_written, rows_deleted, rows_unchanged FROM "pipeline_meta"."loads" WHERE pipeline = 'nightly' AND table_name = 'marts.orders' AND revision = 7;
 

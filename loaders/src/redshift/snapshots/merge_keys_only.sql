@@ -2,7 +2,7 @@
 LOCK "pipeline_meta"."loads";
 
 -- guard
-SELECT CAST(CASE WHEN COALESCE(MAX(revision), 0) < 1 THEN '1' ELSE 'overtaken' END AS INTEGER) AS is_next FROM "pipeline_meta"."loads" WHERE pipeline = 'nightly' AND table_name = 'items';
+SELECT CAST(CASE WHEN COALESCE(MAX(revision), 0) < 1 THEN '1' ELSE 'overtaken' END AS INTEGER) AS is_next FROM "pipeline_meta"."loads" WHERE pipeline = 'nightly' AND table_name = 'marts.orders';
 
 -- stage
 CREATE TEMP TABLE "pipeline_stage" ("order_id" VARCHAR(36), "line" INTEGER) DISTSTYLE KEY DISTKEY ("store_id");
@@ -17,7 +17,7 @@ CREATE TEMP TABLE "pipeline_picked" ("order_id" VARCHAR(36), "line" INTEGER) DIS
 INSERT INTO "pipeline_picked" ("order_id", "line") SELECT "order_id", "line" FROM (SELECT "order_id", "line", ROW_NUMBER() OVER (PARTITION BY "order_id", OCTET_LENGTH("order_id"), "line" ORDER BY "order_id") AS pipeline_rank FROM "pipeline_stage") AS ranked WHERE pipeline_rank = 1;
 
 -- mark
-INSERT INTO "pipeline_meta"."loads" (pipeline, table_name, revision, digest, load_id, run, mode, base, rows_written, rows_deleted, rows_unchanged, loaded_at) SELECT 'nightly', 'items', 1, '5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f', 'nightly/items/1/5f5f5f5f5f5f', '0199', 'merge', CAST(NULL AS BIGINT), picked.n - same.n, 0, same.n, GETDATE() FROM (SELECT COUNT(*) AS n FROM "pipeline_picked") AS picked CROSS JOIN (SELECT COUNT(*) AS n FROM "pipeline_picked" JOIN "marts"."orders" ON ("marts"."orders"."order_id" = "pipeline_picked"."order_id" AND OCTET_LENGTH("marts"."orders"."order_id") = OCTET_LENGTH("pipeline_picked"."order_id")) AND "marts"."orders"."line" = "pipeline_picked"."line") AS same;
+INSERT INTO "pipeline_meta"."loads" (pipeline, table_name, revision, digest, load_id, run, mode, base, rows_written, rows_deleted, rows_unchanged, loaded_at) SELECT 'nightly', 'marts.orders', 1, '5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f', 'nightly/items/1/5f5f5f5f5f5f', '0199', 'merge', CAST(NULL AS BIGINT), picked.n - same.n, 0, same.n, GETDATE() FROM (SELECT COUNT(*) AS n FROM "pipeline_picked") AS picked CROSS JOIN (SELECT COUNT(*) AS n FROM "pipeline_picked" JOIN "marts"."orders" ON ("marts"."orders"."order_id" = "pipeline_picked"."order_id" AND OCTET_LENGTH("marts"."orders"."order_id") = OCTET_LENGTH("pipeline_picked"."order_id")) AND "marts"."orders"."line" = "pipeline_picked"."line") AS same;
 
 -- drop same
 DELETE FROM "pipeline_picked" USING "marts"."orders" WHERE ("marts"."orders"."order_id" = "pipeline_picked"."order_id" AND OCTET_LENGTH("marts"."orders"."order_id") = OCTET_LENGTH("pipeline_picked"."order_id")) AND "marts"."orders"."line" = "pipeline_picked"."line";
@@ -29,5 +29,5 @@ DELETE FROM "marts"."orders" USING "pipeline_picked" WHERE ("marts"."orders"."or
 INSERT INTO "marts"."orders" ("order_id", "line") SELECT "order_id", "line" FROM "pipeline_picked";
 
 -- read
-SELECT revision, digest, rows_written, rows_deleted, rows_unchanged FROM "pipeline_meta"."loads" WHERE pipeline = 'nightly' AND table_name = 'items' AND revision = 1;
+SELECT revision, digest, rows_written, rows_deleted, rows_unchanged FROM "pipeline_meta"."loads" WHERE pipeline = 'nightly' AND table_name = 'marts.orders' AND revision = 1;
 

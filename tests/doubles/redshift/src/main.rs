@@ -29,7 +29,10 @@ use crate::settings::Settings;
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings = Settings::parse();
-    tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into())).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into()))
+        .with_writer(std::io::stderr)
+        .init();
     match Box::pin(run(settings)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -44,7 +47,9 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 async fn run(settings: Settings) -> Result<(), AnyError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = TcpListener::bind(settings.listen).await.map_err(|error| format!("the address \"{}\" cannot be listened on: {error}", settings.listen))?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .map_err(|error| format!("the address \"{}\" cannot be listened on: {error}", settings.listen))?;
     let (server, options) = match &settings.postgres {
         Some(url) => (None, url.parse().map_err(|_| "the value of --postgres is no PostgreSQL URL")?),
         None => {
@@ -66,12 +71,21 @@ async fn run(settings: Settings) -> Result<(), AnyError> {
     served
 }
 
-async fn serve(settings: &Settings, listener: TcpListener, options: sqlx::postgres::PgConnectOptions, end: impl Future<Output = ()>) -> Result<(), AnyError> {
+async fn serve(
+    settings: &Settings,
+    listener: TcpListener,
+    options: sqlx::postgres::PgConnectOptions,
+    end: impl Future<Output = ()>,
+) -> Result<(), AnyError> {
     catalog::prepare(&options, &settings.databases).await.map_err(|error| format!("the database cannot be prepared: {error}"))?;
     if settings.postgres.is_some() || settings.data_dir.is_some() {
         engine::execute::catalog_may_matter();
     }
-    let surroundings = Surroundings { storage: Arc::new(Storage::new(settings.storage())), roles: Arc::new(settings.iam_roles.clone()), isolation: settings.isolation.postgres() };
+    let surroundings = Surroundings {
+        storage: Arc::new(Storage::new(settings.storage())),
+        roles: Arc::new(settings.iam_roles.clone()),
+        isolation: settings.isolation.postgres(),
+    };
     let limits = Limits { active_statements_max: settings.active_statements_max, enforce_rates: settings.enforce_rates };
     let double = Arc::new(Double::new(options, surroundings, limits));
     announce(&listener)?;

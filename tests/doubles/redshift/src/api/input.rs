@@ -84,7 +84,11 @@ impl Input {
         items
             .iter()
             .map(|item| {
-                let member = |name: &str| item.get(name).and_then(Value::as_str).ok_or_else(|| constraint(&format!("parameters.member.{name}"), "Member must not be null"));
+                let member = |name: &str| {
+                    item.get(name)
+                        .and_then(Value::as_str)
+                        .ok_or_else(|| constraint(&format!("parameters.member.{name}"), "Member must not be null"))
+                };
                 let (name, value) = (member("name")?, member("value")?);
                 if name.is_empty() || !name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_') {
                     return Err(constraint("parameters.member.name", "Member must satisfy regular expression pattern: [0-9a-zA-Z_]+"));

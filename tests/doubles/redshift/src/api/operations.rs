@@ -66,7 +66,8 @@ pub(super) async fn execute(double: &Arc<Double>, input: &Input, batch: bool, fa
     }
     double.admit_statement()?;
     let (target, session) = place(double, input, faults).await?;
-    let request = Request { statements, mode, parameters, target, name, format, session_id: session.as_ref().map(|session| session.id.clone()) };
+    let request =
+        Request { statements, mode, parameters, target, name, format, session_id: session.as_ref().map(|session| session.id.clone()) };
     let statement = double.submit(request, session, token, faults);
     Ok(accepted(statement, wait).await)
 }
@@ -131,7 +132,9 @@ async fn place(double: &Arc<Double>, input: &Input, faults: &[Fault]) -> Result<
     let keep_alive = input.whole("SessionKeepAliveSeconds", 0, KEEP_ALIVE_SECONDS_MAX)?;
     if let Some(id) = input.text("SessionId", usize::MAX)? {
         if ["ClusterIdentifier", "WorkgroupName", "Database", "DbUser", "SecretArn"].iter().any(|name| input.is_given(name)) {
-            return Err(ServiceError::validation("ClusterIdentifier, WorkgroupName, Database, DbUser and SecretArn cannot be specified with SessionId"));
+            return Err(ServiceError::validation(
+                "ClusterIdentifier, WorkgroupName, Database, DbUser and SecretArn cannot be specified with SessionId",
+            ));
         }
         let session = double.session(&id)?;
         if faults.iter().any(|fault| fault.kind == FaultKind::SessionClosed) {
@@ -154,7 +157,11 @@ async fn place(double: &Arc<Double>, input: &Input, faults: &[Fault]) -> Result<
 
 /// `uuid` or `uuid:n`.
 pub(super) fn parse_id(id: &str) -> Result<(&str, Option<usize>), ServiceError> {
-    let invalid = || ServiceError::validation(format!("id must satisfy regex pattern: ^[a-z0-9]{{8}}(-[a-z0-9]{{4}}){{3}}-[a-z0-9]{{12}}(:\\d+)?$, got {id}"));
+    let invalid = || {
+        ServiceError::validation(format!(
+            "id must satisfy regex pattern: ^[a-z0-9]{{8}}(-[a-z0-9]{{4}}){{3}}-[a-z0-9]{{12}}(:\\d+)?$, got {id}"
+        ))
+    };
     let (whole, number) = match id.split_once(':') {
         Some((whole, number)) => (whole, Some(number.parse::<usize>().ok().filter(|number| *number > 0).ok_or_else(invalid)?)),
         None => (id, None),
@@ -174,7 +181,10 @@ pub(super) async fn describe(double: &Arc<Double>, input: &Input) -> Result<Resp
     };
     match number {
         None => Ok(statement.describe(&progress).into()),
-        Some(number) if statement.is_batch() => statement.describe_part(&progress, number - 1).map(Response::from).ok_or_else(|| ServiceError::not_found(&id, "Query does not exist.")),
+        Some(number) if statement.is_batch() => statement
+            .describe_part(&progress, number - 1)
+            .map(Response::from)
+            .ok_or_else(|| ServiceError::not_found(&id, "Query does not exist.")),
         Some(_) => Err(ServiceError::not_found(&id, "Query does not exist.")),
     }
 }
@@ -222,7 +232,9 @@ pub(super) fn list_sessions(double: &Arc<Double>, input: &Input) -> Result<Respo
     let status = input.choice("Status", &["AVAILABLE", "BUSY", "CLOSED"])?;
     let id = input.text("SessionId", usize::MAX)?;
     let mut sessions = double.all_sessions();
-    sessions.retain(|session| status.as_ref().is_none_or(|status| status == session.status().name()) && id.as_ref().is_none_or(|id| *id == session.id));
+    sessions.retain(|session| {
+        status.as_ref().is_none_or(|status| status == session.status().name()) && id.as_ref().is_none_or(|id| *id == session.id)
+    });
     let listed: Vec<Value> = sessions.iter().map(|session| session.listed()).collect();
     Ok(paged("Sessions", listed, page).into())
 }

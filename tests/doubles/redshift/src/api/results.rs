@@ -39,7 +39,8 @@ pub(super) async fn get(double: &Arc<Double>, input: &Input, format: Format) -> 
     let part = progress.parts.get(number.unwrap_or(1) - 1);
     let result = result(&id, part)?;
     let begin = start(input)?;
-    let mut body = json!({ "ColumnMetadata": result.metadata(), "TotalNumRows": result.rows.len(), "Records": records(&result, begin, format) });
+    let mut body =
+        json!({ "ColumnMetadata": result.metadata(), "TotalNumRows": result.rows.len(), "Records": records(&result, begin, format) });
     if let Some(object) = body.as_object_mut() {
         if format == Format::Csv {
             object.insert("ResultFormat".to_owned(), json!(format.name()));
@@ -64,7 +65,10 @@ fn records(result: &ResultSet, begin: usize, format: Format) -> Vec<Value> {
         Format::Json => result.json_records(begin, PAGE_ROWS),
         Format::Csv => {
             let end = result.rows.len().min(begin + PAGE_ROWS);
-            (begin..end).step_by(CHUNK_ROWS).map(|from| json!({ "CSVRecords": result.csv_records(from, CHUNK_ROWS.min(end - from)) })).collect()
+            (begin..end)
+                .step_by(CHUNK_ROWS)
+                .map(|from| json!({ "CSVRecords": result.csv_records(from, CHUNK_ROWS.min(end - from)) }))
+                .collect()
         }
     }
 }

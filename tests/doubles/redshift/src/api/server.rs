@@ -42,7 +42,8 @@ pub(crate) async fn serve(listener: TcpListener, double: Arc<Double>) {
         let double = Arc::clone(&double);
         tokio::spawn(async move {
             let service = service_fn(move |request| Box::pin(answer(Arc::clone(&double), request)));
-            let connection = hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+            let connection =
+                hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
@@ -131,8 +132,12 @@ fn refused_by_fault(fault: &Fault) -> Option<ServiceError> {
     match fault.kind {
         FaultKind::ErrorBefore => Some(ServiceError::internal(fault.status)),
         FaultKind::Throttle => Some(ServiceError::throttled()),
-        FaultKind::ActiveStatements => Some(ServiceError::new("ActiveStatementsExceededException", 400, "Active statements exceeded the allowed quota")),
-        FaultKind::ActiveSessions => Some(ServiceError::new("ActiveSessionsExceededException", 400, "Active sessions exceeded the allowed quota")),
+        FaultKind::ActiveStatements => {
+            Some(ServiceError::new("ActiveStatementsExceededException", 400, "Active statements exceeded the allowed quota"))
+        }
+        FaultKind::ActiveSessions => {
+            Some(ServiceError::new("ActiveSessionsExceededException", 400, "Active sessions exceeded the allowed quota"))
+        }
         _ => None,
     }
 }
@@ -205,7 +210,15 @@ mod tests {
     fn requests_carry_a_signature_for_this_service() {
         assert_eq!(authorized(None), Some("MissingAuthenticationTokenException"));
         assert_eq!(authorized(Some("Bearer x")), Some("IncompleteSignatureException"));
-        assert_eq!(authorized(Some("AWS4-HMAC-SHA256 Credential=AK/20260101/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=00")), Some("InvalidSignatureException"));
-        assert_eq!(authorized(Some("AWS4-HMAC-SHA256 Credential=AK/20260101/eu-west-1/redshift-data/aws4_request, SignedHeaders=host, Signature=00")), None);
+        assert_eq!(
+            authorized(Some("AWS4-HMAC-SHA256 Credential=AK/20260101/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=00")),
+            Some("InvalidSignatureException")
+        );
+        assert_eq!(
+            authorized(Some(
+                "AWS4-HMAC-SHA256 Credential=AK/20260101/eu-west-1/redshift-data/aws4_request, SignedHeaders=host, Signature=00"
+            )),
+            None
+        );
     }
 }

@@ -154,7 +154,11 @@ impl Options {
     fn format(&mut self, cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
         let format = cursor.take()?.near().to_owned();
         if format != "parquet" {
-            return Err(if OTHER_FORMATS.contains(&format.as_str()) { SqlError::beyond_double(&format!("COPY of {}", format.to_uppercase())) } else { SqlError::syntax(&format) });
+            return Err(if OTHER_FORMATS.contains(&format.as_str()) {
+                SqlError::beyond_double(&format!("COPY of {}", format.to_uppercase()))
+            } else {
+                SqlError::syntax(&format)
+            });
         }
         self.parquet = true;
         Ok(())
@@ -207,7 +211,11 @@ fn credentials(text: &str) -> Result<Role, SqlError> {
 
 fn arns(text: &str) -> Result<Role, SqlError> {
     let arns: Vec<String> = text.split(',').map(str::to_owned).collect();
-    if arns.iter().all(|arn| is_role(arn)) { Ok(Role::Arns(arns)) } else { Err(SqlError::new("22023", "Invalid IAM_ROLE: a role is written arn:aws:iam::account:role/name")) }
+    if arns.iter().all(|arn| is_role(arn)) {
+        Ok(Role::Arns(arns))
+    } else {
+        Err(SqlError::new("22023", "Invalid IAM_ROLE: a role is written arn:aws:iam::account:role/name"))
+    }
 }
 
 /// `arn:partition:iam::twelve digits:role/name`.
@@ -276,10 +284,20 @@ mod tests {
     #[test]
     fn a_role_is_needed_and_well_formed() {
         assert!(parsed("copy t from 's3://lake/p' format as parquet").unwrap_err().message.contains("IAM_ROLE"));
-        for role in ["load", "arn:aws:iam::1:role/load", "arn:aws:iam::111122223333:user/load", "arn:aws:iam::111122223333:role/a, arn:aws:iam::111122223333:role/b"] {
+        for role in [
+            "load",
+            "arn:aws:iam::1:role/load",
+            "arn:aws:iam::111122223333:user/load",
+            "arn:aws:iam::111122223333:role/a, arn:aws:iam::111122223333:role/b",
+        ] {
             assert!(parsed(&format!("copy t from 's3://lake/p' iam_role '{role}' format as parquet")).is_err(), "{role}");
         }
-        assert!(parsed("copy t from 's3://lake/p' iam_role 'arn:aws:iam::111122223333:role/a,arn:aws:iam::111122223333:role/b' format as parquet").is_ok());
+        assert!(
+            parsed(
+                "copy t from 's3://lake/p' iam_role 'arn:aws:iam::111122223333:role/a,arn:aws:iam::111122223333:role/b' format as parquet"
+            )
+            .is_ok()
+        );
         assert!(parsed("copy t from 's3://lake/p' access_key_id 'a' secret_access_key 'b' format as parquet").is_err());
     }
 

@@ -42,11 +42,21 @@ pub(crate) struct File<'a> {
 }
 
 /// Checks one top-level column. `index` counts from 0.
-pub(crate) fn check(file: &File<'_>, index: usize, field: &ParquetType, target: &Target, serialize_to_json: bool) -> Result<(), LoadFailure> {
+pub(crate) fn check(
+    file: &File<'_>,
+    index: usize,
+    field: &ParquetType,
+    target: &Target,
+    serialize_to_json: bool,
+) -> Result<(), LoadFailure> {
     if target.kind == DataType::Super {
         if !serialize_to_json {
             let text = "SUPER column in COPY query requires SERIALIZETOJSON option";
-            return Err(LoadFailure { error: text.to_owned(), ..LoadFailure::scan(CODE_SCHEMA, file.path, text) }.on_column(&target.name, "super", ""));
+            return Err(LoadFailure { error: text.to_owned(), ..LoadFailure::scan(CODE_SCHEMA, file.path, text) }.on_column(
+                &target.name,
+                "super",
+                "",
+            ));
         }
         return Ok(());
     }
@@ -101,9 +111,18 @@ fn accepts(kind: &DataType, field: &ParquetType) -> bool {
 enum Annotation {
     Text,
     Date,
-    Decimal { precision: i32, scale: i32 },
-    Integer { bits: i8, signed: bool },
-    Timestamp { adjusted: bool, nanoseconds: bool },
+    Decimal {
+        precision: i32,
+        scale: i32,
+    },
+    Integer {
+        bits: i8,
+        signed: bool,
+    },
+    Timestamp {
+        adjusted: bool,
+        nanoseconds: bool,
+    },
     /// One that no column takes.
     Other,
 }
@@ -117,7 +136,9 @@ fn annotation(field: &ParquetType) -> Option<Annotation> {
             LogicalType::Date => Annotation::Date,
             LogicalType::Decimal(kind) => Annotation::Decimal { precision: kind.precision, scale: kind.scale },
             LogicalType::Integer(kind) => Annotation::Integer { bits: kind.bit_width, signed: kind.is_signed },
-            LogicalType::Timestamp(kind) => Annotation::Timestamp { adjusted: kind.is_adjusted_to_u_t_c, nanoseconds: matches!(kind.unit, TimeUnit::NANOS) },
+            LogicalType::Timestamp(kind) => {
+                Annotation::Timestamp { adjusted: kind.is_adjusted_to_u_t_c, nanoseconds: matches!(kind.unit, TimeUnit::NANOS) }
+            }
             _ => Annotation::Other,
         });
     }
@@ -134,7 +155,9 @@ fn annotation(field: &ParquetType) -> Option<Annotation> {
         ConvertedType::UINT_16 => integer(16, false),
         ConvertedType::UINT_32 => integer(32, false),
         ConvertedType::UINT_64 => integer(64, false),
-        ConvertedType::TIMESTAMP_MICROS | ConvertedType::TIMESTAMP_MILLIS => Some(Annotation::Timestamp { adjusted: true, nanoseconds: false }),
+        ConvertedType::TIMESTAMP_MICROS | ConvertedType::TIMESTAMP_MILLIS => {
+            Some(Annotation::Timestamp { adjusted: true, nanoseconds: false })
+        }
         ConvertedType::DECIMAL => match field {
             ParquetType::PrimitiveType { precision, scale, .. } => Some(Annotation::Decimal { precision: *precision, scale: *scale }),
             ParquetType::GroupType { .. } => Some(Annotation::Other),
@@ -163,10 +186,14 @@ fn decimal(file: &File<'_>, field: &ParquetType, target: &Target, precision: u32
         _ => return Err(None),
     }
     if u32::try_from(file_scale).ok() != Some(scale) {
-        return Err(failure(format!("has a scale that does not match the table metadata scale. File metadata scale: {file_scale} Table metadata scale: {scale}")));
+        return Err(failure(format!(
+            "has a scale that does not match the table metadata scale. File metadata scale: {file_scale} Table metadata scale: {scale}"
+        )));
     }
     if u32::try_from(file_precision).ok() != Some(precision) {
-        return Err(failure(format!("has a precision that does not match the table metadata precision. File metadata precision: {file_precision} Table metadata precision: {precision}")));
+        return Err(failure(format!(
+            "has a precision that does not match the table metadata precision. File metadata precision: {file_precision} Table metadata precision: {precision}"
+        )));
     }
     Ok(())
 }
@@ -178,7 +205,13 @@ fn decimal_bytes(precision: u32) -> i32 {
 }
 
 fn column_type(kind: &DataType) -> String {
-    kind.to_string().to_uppercase().replace("CHARACTER VARYING", "VARCHAR").replace("CHARACTER", "CHAR").replace("NUMERIC", "DECIMAL").replace("TIMESTAMP WITHOUT TIME ZONE", "TIMESTAMP").replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
+    kind.to_string()
+        .to_uppercase()
+        .replace("CHARACTER VARYING", "VARCHAR")
+        .replace("CHARACTER", "CHAR")
+        .replace("NUMERIC", "DECIMAL")
+        .replace("TIMESTAMP WITHOUT TIME ZONE", "TIMESTAMP")
+        .replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")
 }
 
 /// A field as the scanner prints it: `optional int64 id [i:0 d:1 r:0]`.
@@ -280,8 +313,15 @@ mod tests {
             failure(DataType::BigInt, "optional int32 c;").unwrap(),
             "File 'https://s3.eu-west-1.amazonaws.com/b/k.parquet' has an incompatible Parquet schema for column 's3://b/k.parquet.c'. Column type: BIGINT, Parquet schema:\noptional int32 c [i:0 d:1 r:0]"
         );
-        assert!(failure(DataType::Decimal { precision: 18, scale: 9 }, "optional fixed_len_byte_array(13) c (DECIMAL(29, 9));").unwrap().ends_with("column 'c' has an invalid type length. Expecting: 8 len in file: 13"));
-        assert_eq!(failure(DataType::Super, "optional binary c (STRING);").unwrap(), "SUPER column in COPY query requires SERIALIZETOJSON option");
+        assert!(
+            failure(DataType::Decimal { precision: 18, scale: 9 }, "optional fixed_len_byte_array(13) c (DECIMAL(29, 9));")
+                .unwrap()
+                .ends_with("column 'c' has an invalid type length. Expecting: 8 len in file: 13")
+        );
+        assert_eq!(
+            failure(DataType::Super, "optional binary c (STRING);").unwrap(),
+            "SUPER column in COPY query requires SERIALIZETOJSON option"
+        );
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
-    DataType as ArrowType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+    DataType as ArrowType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
 };
 
 use super::compatibility::Target;
@@ -30,7 +31,14 @@ pub(crate) struct Encoding<'a> {
 
 impl Encoding<'_> {
     /// Appends the rows of `columns` to `out`. `first_line` is the first row's number in the file, from 1.
-    pub(crate) fn rows(&self, columns: &[ArrayRef], targets: &[Target], rows: usize, first_line: u64, out: &mut Vec<u8>) -> Result<(), LoadFailure> {
+    pub(crate) fn rows(
+        &self,
+        columns: &[ArrayRef],
+        targets: &[Target],
+        rows: usize,
+        first_line: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), LoadFailure> {
         let fields = i16::try_from(columns.len() + self.filled).unwrap_or(i16::MAX).to_be_bytes();
         for row in 0..rows {
             let line = first_line + row as u64;
@@ -72,17 +80,24 @@ impl Encoding<'_> {
             (DataType::BigInt, ArrowType::Int64) => out.extend_from_slice(&array.as_primitive::<Int64Type>().value(row).to_be_bytes()),
             (DataType::Real, ArrowType::Float32) => out.extend_from_slice(&array.as_primitive::<Float32Type>().value(row).to_be_bytes()),
             (DataType::Double, ArrowType::Float64) => out.extend_from_slice(&array.as_primitive::<Float64Type>().value(row).to_be_bytes()),
-            (DataType::Decimal { .. }, ArrowType::Decimal128(_, scale)) => numeric(array.as_primitive::<Decimal128Type>().value(row), u16::try_from(*scale).map_err(|_| unreadable())?, out),
+            (DataType::Decimal { .. }, ArrowType::Decimal128(_, scale)) => {
+                numeric(array.as_primitive::<Decimal128Type>().value(row), u16::try_from(*scale).map_err(|_| unreadable())?, out)
+            }
             (DataType::Date, ArrowType::Date32) => {
                 let days = array.as_primitive::<Date32Type>().value(row).checked_sub(EPOCH_DAYS).ok_or_else(unreadable)?;
                 out.extend_from_slice(&days.to_be_bytes());
             }
             (DataType::Timestamp | DataType::TimestampTz, ArrowType::Timestamp(unit, _)) => {
-                let microseconds = microseconds(array, row, *unit).and_then(|value| value.checked_sub(EPOCH_MICROSECONDS)).ok_or_else(unreadable)?;
+                let microseconds =
+                    microseconds(array, row, *unit).and_then(|value| value.checked_sub(EPOCH_MICROSECONDS)).ok_or_else(unreadable)?;
                 out.extend_from_slice(&microseconds.to_be_bytes());
             }
-            (DataType::Varchar { bytes } | DataType::Char { bytes }, ArrowType::Utf8) => self.text(array.as_string::<i32>().value(row).as_bytes(), *bytes, target, out)?,
-            (DataType::Varchar { bytes } | DataType::Char { bytes }, ArrowType::Binary) => self.text(array.as_binary::<i32>().value(row), *bytes, target, out)?,
+            (DataType::Varchar { bytes } | DataType::Char { bytes }, ArrowType::Utf8) => {
+                self.text(array.as_string::<i32>().value(row).as_bytes(), *bytes, target, out)?
+            }
+            (DataType::Varchar { bytes } | DataType::Char { bytes }, ArrowType::Binary) => {
+                self.text(array.as_binary::<i32>().value(row), *bytes, target, out)?
+            }
             (DataType::Varbyte { bytes, .. }, ArrowType::Binary) => {
                 let value = array.as_binary::<i32>().value(row);
                 self.fits(value.len(), *bytes, target)?;
@@ -98,7 +113,10 @@ impl Encoding<'_> {
         if bytes <= bytes_max as usize {
             return Ok(());
         }
-        let text = format!("The length of the data column {} is longer than the length defined in the table. Table: {bytes_max}, Data: {bytes}", target.name);
+        let text = format!(
+            "The length of the data column {} is longer than the length defined in the table. Table: {bytes_max}, Data: {bytes}",
+            target.name
+        );
         Err(self.failure(CODE_SCAN, &text, target))
     }
 
@@ -108,7 +126,9 @@ impl Encoding<'_> {
         let invalid = || self.failure(CODE_SCAN, &format!("column '{}' has an invalid UTF-8 sequence", target.name), target);
         let one_byte = matches!(target.kind, DataType::Char { .. });
         match std::str::from_utf8(value) {
-            Ok(text) if one_byte && !text.is_ascii() => Err(self.failure(CODE_SCAN, &format!("CHAR column '{}' has a multibyte character", target.name), target)),
+            Ok(text) if one_byte && !text.is_ascii() => {
+                Err(self.failure(CODE_SCAN, &format!("CHAR column '{}' has a multibyte character", target.name), target))
+            }
             Ok(text) if !text.contains('\0') => {
                 out.extend_from_slice(text.as_bytes());
                 Ok(())
@@ -132,7 +152,9 @@ impl Encoding<'_> {
 
     /// SERIALIZETOJSON: strings stay strings, also when they hold JSON.
     fn json(&self, array: &ArrayRef, row: usize, target: &Target, out: &mut Vec<u8>) -> Result<(), LoadFailure> {
-        let value = json::value(array, row).ok_or_else(|| self.failure(CODE_SCAN, &format!("column '{}' has a type that SERIALIZETOJSON does not take", target.name), target))?;
+        let value = json::value(array, row).ok_or_else(|| {
+            self.failure(CODE_SCAN, &format!("column '{}' has a type that SERIALIZETOJSON does not take", target.name), target)
+        })?;
         if json::longest_string(&value) > VARCHAR_BYTES_MAX as usize {
             return Err(self.failure(CODE_SUPER, &format!("String value exceeds the max size of {VARCHAR_BYTES_MAX} bytes"), target));
         }
@@ -230,7 +252,10 @@ mod tests {
     #[test]
     fn nulls_do_not_go_where_they_must_not() {
         let array: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
-        assert_eq!(encode(Arc::clone(&array), DataType::BigInt, false, None).unwrap(), [0, 1, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 255, 255, 255, 255]);
+        assert_eq!(
+            encode(Arc::clone(&array), DataType::BigInt, false, None).unwrap(),
+            [0, 1, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 255, 255, 255, 255]
+        );
         assert!(encode(array, DataType::BigInt, true, None).unwrap_err().context.contains("NULL"));
     }
 

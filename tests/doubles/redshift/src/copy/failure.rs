@@ -44,7 +44,15 @@ pub(crate) const CODE_SUPER: i32 = 1_224;
 impl LoadFailure {
     /// A scan that failed on a file.
     pub(crate) fn scan(code: i32, file: &str, context: impl Into<String>) -> Self {
-        Self { error: "Spectrum Scan Error".to_owned(), code, context: context.into(), location: "dory_util.cpp:1777", file: file.to_owned(), column: None, line_number: 0 }
+        Self {
+            error: "Spectrum Scan Error".to_owned(),
+            code,
+            context: context.into(),
+            location: "dory_util.cpp:1777",
+            file: file.to_owned(),
+            column: None,
+            line_number: 0,
+        }
     }
 
     /// A manifest that cannot be used.
@@ -55,7 +63,15 @@ impl LoadFailure {
     /// An answer of S3's.
     pub(crate) fn storage(file: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { error: message.clone(), code: CODE_S3, context: message, location: "s3_utility.cpp:654", file: file.to_owned(), column: None, line_number: 0 }
+        Self {
+            error: message.clone(),
+            code: CODE_S3,
+            context: message,
+            location: "s3_utility.cpp:654",
+            file: file.to_owned(),
+            column: None,
+            line_number: 0,
+        }
     }
 
     pub(crate) fn on_column(mut self, name: &str, kind: &str, length: impl ToString) -> Self {

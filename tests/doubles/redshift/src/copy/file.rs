@@ -45,7 +45,9 @@ pub(crate) fn decode(bytes: Bytes, job: &Job, sender: &mpsc::Sender<Vec<u8>>) ->
     check_format(&reader, job)?;
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     let unreadable = |_| job.failure(CODE_SCAN, "cannot be read");
-    let batches = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).and_then(|builder| builder.with_batch_size(BATCH_ROWS).build()).map_err(unreadable)?;
+    let batches = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)
+        .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build())
+        .map_err(unreadable)?;
     let encoding = Encoding { path: &job.path, accept_invalid: job.accept_invalid, filled };
     let mut rows = 0_u64;
     for batch in batches {
@@ -67,7 +69,10 @@ fn check_columns(metadata: &ParquetMetaData, job: &Job) -> Result<usize, LoadFai
     let (table, data) = (job.targets.len(), fields.len());
     let filled = if job.fill_record { table.saturating_sub(data) } else { 0 };
     if data + filled != table {
-        let text = format!("Unmatched number of columns between table and file. Table columns: {table}, Data columns: {data}, File name: {}", job.url);
+        let text = format!(
+            "Unmatched number of columns between table and file. Table columns: {table}, Data columns: {data}, File name: {}",
+            job.url
+        );
         return Err(LoadFailure::scan(CODE_SCHEMA, &job.path, text));
     }
     let file = File { url: &job.url, path: &job.path };
@@ -95,7 +100,10 @@ fn check_format(reader: &SerializedFileReader<Bytes>, job: &Job) -> Result<(), L
                 return Err(job.failure(CODE_SCAN, &format!("column '{name}' has an unsupported encoding {encoding}")));
             }
             if second_version_page(reader, group, column, job)? {
-                return Err(job.failure(CODE_SCAN, &format!("column '{name}' has data pages of version 2: only the Parquet v1 data file format is supported")));
+                return Err(job.failure(
+                    CODE_SCAN,
+                    &format!("column '{name}' has data pages of version 2: only the Parquet v1 data file format is supported"),
+                ));
             }
         }
     }
@@ -105,7 +113,8 @@ fn check_format(reader: &SerializedFileReader<Bytes>, job: &Job) -> Result<(), L
 fn is_first_version(encoding: PageEncoding) -> bool {
     #[expect(deprecated, reason = "old files have it")]
     let bit_packed = PageEncoding::BIT_PACKED;
-    matches!(encoding, PageEncoding::PLAIN | PageEncoding::PLAIN_DICTIONARY | PageEncoding::RLE | PageEncoding::RLE_DICTIONARY) || encoding == bit_packed
+    matches!(encoding, PageEncoding::PLAIN | PageEncoding::PLAIN_DICTIONARY | PageEncoding::RLE | PageEncoding::RLE_DICTIONARY)
+        || encoding == bit_packed
 }
 
 /// Whether a column chunk's first data page is of version 2.
@@ -143,7 +152,8 @@ mod tests {
     }
 
     fn decoded(bytes: Bytes, targets: Vec<DataType>, fill_record: bool) -> Result<u64, LoadFailure> {
-        let targets = targets.into_iter().enumerate().map(|(index, kind)| Target { name: format!("c{index}"), kind, not_null: false }).collect();
+        let targets =
+            targets.into_iter().enumerate().map(|(index, kind)| Target { name: format!("c{index}"), kind, not_null: false }).collect();
         let job = Job {
             url: "https://s3/b/k.parquet".into(),
             path: "s3://b/k.parquet".into(),
@@ -160,7 +170,9 @@ mod tests {
 
     #[test]
     fn files_of_the_first_version_load() {
-        for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(Default::default()), Compression::GZIP(Default::default())] {
+        for compression in
+            [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(Default::default()), Compression::GZIP(Default::default())]
+        {
             let bytes = parquet(WriterProperties::builder().set_compression(compression).build());
             assert_eq!(decoded(bytes, vec![DataType::BigInt, TEXT], false).unwrap(), 100);
         }
@@ -170,7 +182,13 @@ mod tests {
     fn pages_and_encodings_of_the_second_version_are_refused() {
         let bytes = parquet(WriterProperties::builder().set_writer_version(WriterVersion::PARQUET_2_0).build());
         assert!(decoded(bytes, vec![DataType::BigInt, TEXT], false).is_err());
-        let bytes = parquet(WriterProperties::builder().set_dictionary_enabled(false).set_encoding(PageEncoding::DELTA_BINARY_PACKED).set_column_encoding("name".into(), PageEncoding::PLAIN).build());
+        let bytes = parquet(
+            WriterProperties::builder()
+                .set_dictionary_enabled(false)
+                .set_encoding(PageEncoding::DELTA_BINARY_PACKED)
+                .set_column_encoding("name".into(), PageEncoding::PLAIN)
+                .build(),
+        );
         assert!(decoded(bytes, vec![DataType::BigInt, TEXT], false).unwrap_err().context.contains("unsupported encoding"));
     }
 

@@ -1,7 +1,10 @@
 //! SERIALIZETOJSON: any Parquet value as the JSON a SUPER column holds.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType as ArrowType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType};
+use arrow::datatypes::{
+    DataType as ArrowType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType,
+};
 use serde_json::{Map, Number, Value};
 
 /// The value at `row`, or none when its type has no JSON form here.
@@ -15,7 +18,9 @@ pub(crate) fn value(array: &ArrayRef, row: usize) -> Option<Value> {
         ArrowType::Int16 => array.as_primitive::<Int16Type>().value(row).into(),
         ArrowType::Int32 => array.as_primitive::<Int32Type>().value(row).into(),
         ArrowType::Int64 => array.as_primitive::<Int64Type>().value(row).into(),
-        ArrowType::Float32 => Number::from_f64(f64::from(array.as_primitive::<Float32Type>().value(row))).map_or(Value::Null, Value::Number),
+        ArrowType::Float32 => {
+            Number::from_f64(f64::from(array.as_primitive::<Float32Type>().value(row))).map_or(Value::Null, Value::Number)
+        }
         ArrowType::Float64 => Number::from_f64(array.as_primitive::<Float64Type>().value(row)).map_or(Value::Null, Value::Number),
         ArrowType::Decimal128(_, _) => {
             let text = array.as_primitive::<Decimal128Type>().value_as_string(row);
@@ -24,8 +29,12 @@ pub(crate) fn value(array: &ArrayRef, row: usize) -> Option<Value> {
         ArrowType::Utf8 => Value::String(array.as_string::<i32>().value(row).to_owned()),
         ArrowType::Binary => Value::String(hex::encode(array.as_binary::<i32>().value(row))),
         ArrowType::Date32 => Value::String(array.as_primitive::<Date32Type>().value_as_date(row)?.to_string()),
-        ArrowType::Timestamp(TimeUnit::Microsecond, zone) => time(array.as_primitive::<TimestampMicrosecondType>().value_as_datetime(row)?, zone.is_some()),
-        ArrowType::Timestamp(TimeUnit::Millisecond, zone) => time(array.as_primitive::<TimestampMillisecondType>().value_as_datetime(row)?, zone.is_some()),
+        ArrowType::Timestamp(TimeUnit::Microsecond, zone) => {
+            time(array.as_primitive::<TimestampMicrosecondType>().value_as_datetime(row)?, zone.is_some())
+        }
+        ArrowType::Timestamp(TimeUnit::Millisecond, zone) => {
+            time(array.as_primitive::<TimestampMillisecondType>().value_as_datetime(row)?, zone.is_some())
+        }
         ArrowType::List(_) => elements(&array.as_list::<i32>().value(row))?,
         ArrowType::Struct(fields) => {
             let columns = array.as_struct();

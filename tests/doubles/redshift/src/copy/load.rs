@@ -55,7 +55,12 @@ impl From<sqlx::Error> for CopyError {
 }
 
 /// Loads the files. `attached` holds the roles the cluster has; when empty, every role is its own.
-pub(crate) async fn run(connection: &mut PgConnection, storage: &Arc<Storage>, command: &CopyCommand, attached: &[String]) -> Result<Loaded, CopyError> {
+pub(crate) async fn run(
+    connection: &mut PgConnection,
+    storage: &Arc<Storage>,
+    command: &CopyCommand,
+    attached: &[String],
+) -> Result<Loaded, CopyError> {
     check_role(command, attached)?;
     let targets = targets(connection, command).await?;
     let files = files(storage, command).await?;
@@ -94,7 +99,10 @@ fn check_role(command: &CopyCommand, attached: &[String]) -> Result<(), CopyErro
     if attached.is_empty() || attached.contains(first) {
         return Ok(());
     }
-    Err(CopyError::Statement(SqlError::new("XX000", format!("UnauthorizedException The requested role {first} is not associated to cluster"))))
+    Err(CopyError::Statement(SqlError::new(
+        "XX000",
+        format!("UnauthorizedException The requested role {first} is not associated to cluster"),
+    )))
 }
 
 /// The columns the files fill, in order.
@@ -120,7 +128,11 @@ async fn targets(connection: &mut PgConnection, command: &CopyCommand) -> Result
 /// The column list, or every column; identity columns only with EXPLICIT_IDS.
 fn choose(columns: Vec<(Target, String)>, command: &CopyCommand) -> Result<Vec<Target>, SqlError> {
     let Some(listed) = &command.columns else {
-        return Ok(columns.into_iter().filter(|(_, identity)| command.explicit_ids || identity.is_empty()).map(|(target, _)| target).collect());
+        return Ok(columns
+            .into_iter()
+            .filter(|(_, identity)| command.explicit_ids || identity.is_empty())
+            .map(|(target, _)| target)
+            .collect());
     };
     let mut chosen = Vec::new();
     let mut identities = 0;
@@ -167,7 +179,10 @@ async fn files(storage: &Storage, command: &CopyCommand) -> Result<Vec<Found>, C
             None if entry.mandatory => return Err(not_found(&entry_path).into()),
             None => {}
             Some(bytes) if bytes != entry.content_length => {
-                let text = format!("File '{entry_path}' has content_length {} in the manifest, but the object has {bytes} bytes", entry.content_length);
+                let text = format!(
+                    "File '{entry_path}' has content_length {} in the manifest, but the object has {bytes} bytes",
+                    entry.content_length
+                );
                 return Err(LoadFailure { file: entry_path, ..LoadFailure::manifest(&path, &text) }.into());
             }
             Some(bytes) => files.push(Found { location: entry.location, bytes }),
@@ -183,9 +198,18 @@ fn s3_path(location: &Location) -> String {
     format!("s3://{}/{}", location.bucket, location.key)
 }
 
-async fn load_file(copy: &mut PgCopyIn<&mut PgConnection>, storage: &Arc<Storage>, command: &CopyCommand, found: &Found, targets: &Arc<Vec<Target>>) -> Result<u64, CopyError> {
+async fn load_file(
+    copy: &mut PgCopyIn<&mut PgConnection>,
+    storage: &Arc<Storage>,
+    command: &CopyCommand,
+    found: &Found,
+    targets: &Arc<Vec<Target>>,
+) -> Result<u64, CopyError> {
     let path = s3_path(&found.location);
-    let bytes: Bytes = storage.read(&found.location).await?.ok_or_else(|| LoadFailure::scan(CODE_SCHEMA, &path, format!("Spectrum Scan Error: File not found: {path}")))?;
+    let bytes: Bytes = storage
+        .read(&found.location)
+        .await?
+        .ok_or_else(|| LoadFailure::scan(CODE_SCHEMA, &path, format!("Spectrum Scan Error: File not found: {path}")))?;
     let (sender, mut receiver) = mpsc::channel(CHUNKS_AHEAD_MAX);
     let job = Job {
         url: storage.url(&found.location),

@@ -54,7 +54,10 @@ mod tests {
         let context = |text: &str| parse(text.as_bytes(), "m").unwrap_err().context;
         assert_eq!(context(r#"{"entries":[{"url":"s3://b/a"}]}"#), "File entry does not have 'meta' key.");
         assert_eq!(context(r#"{"entries":[{"url":"s3://b/a","meta":{}}]}"#), "File entry does not have 'content_length' key.");
-        assert_eq!(context(r#"{"entries":[{"url":"s3://b/a","meta":{"content_length":"7"}}]}"#), "File entry has an invalid 'content_length' key.");
+        assert_eq!(
+            context(r#"{"entries":[{"url":"s3://b/a","meta":{"content_length":"7"}}]}"#),
+            "File entry has an invalid 'content_length' key."
+        );
         assert_eq!(parse(br#"{"entries":[{"url":"s3://b/a"}]}"#, "m").unwrap_err().code, 15_003);
     }
 

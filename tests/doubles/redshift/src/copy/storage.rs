@@ -117,7 +117,9 @@ impl Storage {
 fn failure(location: &Location, error: &object_store::Error) -> LoadFailure {
     let text = match error {
         object_store::Error::NotFound { .. } => "S3ServiceException:The specified bucket does not exist,Status 404,Error NoSuchBucket",
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => "S3ServiceException:Access Denied,Status 403,Error AccessDenied",
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            "S3ServiceException:Access Denied,Status 403,Error AccessDenied"
+        }
         _ => "S3ServiceException:Retries exceeded",
     };
     LoadFailure::storage(&location.key, text)

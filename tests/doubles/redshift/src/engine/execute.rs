@@ -22,7 +22,13 @@ pub(crate) type Parameter = (String, String);
 
 impl Connection {
     /// Runs one statement, in the open transaction or in one of its own.
-    pub(crate) async fn execute(&mut self, text: &str, parameters: &[Parameter], query_id: i64, surroundings: &Surroundings) -> Result<Outcome, Failure> {
+    pub(crate) async fn execute(
+        &mut self,
+        text: &str,
+        parameters: &[Parameter],
+        query_id: i64,
+        surroundings: &Surroundings,
+    ) -> Result<Outcome, Failure> {
         let outcome = Box::pin(self.attempt(text, parameters, query_id, surroundings)).await;
         if outcome.is_err() && self.in_transaction {
             self.failed = true;
@@ -30,7 +36,13 @@ impl Connection {
         outcome
     }
 
-    async fn attempt(&mut self, text: &str, parameters: &[Parameter], query_id: i64, surroundings: &Surroundings) -> Result<Outcome, Failure> {
+    async fn attempt(
+        &mut self,
+        text: &str,
+        parameters: &[Parameter],
+        query_id: i64,
+        surroundings: &Surroundings,
+    ) -> Result<Outcome, Failure> {
         let tokens = self.tokens(text, parameters)?;
         let mut planned = plan(&tokens, &Rewriting::default());
         if self.failed && !matches!(planned, Ok(Plan::Commit | Plan::Rollback)) {
@@ -42,7 +54,9 @@ impl Connection {
             self.begin(surroundings.isolation).await?;
         }
         let outcome = match &planned {
-            Ok(Plan::Begin { .. } | Plan::Commit | Plan::Rollback | Plan::Truncate { .. } | Plan::Lock { .. } | Plan::Outside { .. }) => Ok(()),
+            Ok(Plan::Begin { .. } | Plan::Commit | Plan::Rollback | Plan::Truncate { .. } | Plan::Lock { .. } | Plan::Outside { .. }) => {
+                Ok(())
+            }
             Ok(Plan::Change { target, .. }) => self.lock_for_writing(target).await,
             Ok(Plan::Copy(command)) => self.lock_for_writing(&command.table).await,
             _ => Ok(()),
@@ -81,7 +95,11 @@ impl Connection {
         let tokens = tokenize(text, self.reading)?;
         let statements = split(&tokens);
         let [statement] = statements.as_slice() else {
-            return Err(if statements.is_empty() { SqlError::end_of_input() } else { SqlError::new("42601", "cannot insert multiple commands into a prepared statement") });
+            return Err(if statements.is_empty() {
+                SqlError::end_of_input()
+            } else {
+                SqlError::new("42601", "cannot insert multiple commands into a prepared statement")
+            });
         };
         statement
             .iter()
@@ -99,7 +117,11 @@ impl Connection {
     async fn plan_again(&mut self, tokens: &[Token], planned: &Result<Plan, SqlError>) -> Result<Option<Result<Plan, SqlError>>, SqlError> {
         let reads = tokens.iter().any(|token| ["select", "from", "using", "merge", "set", "values"].iter().any(|word| token.is_word(word)));
         let steps = tokens.iter().any(|token| token.is_symbol(".") || token.is_symbol("["));
-        if !reads || !steps || !matches!(planned, Ok(Plan::Query { .. } | Plan::Change { .. } | Plan::Define(_))) || !CATALOG_MATTERS.load(Ordering::Relaxed) {
+        if !reads
+            || !steps
+            || !matches!(planned, Ok(Plan::Query { .. } | Plan::Change { .. } | Plan::Define(_)))
+            || !CATALOG_MATTERS.load(Ordering::Relaxed)
+        {
             return Ok(None);
         }
         let failure = |error| translate(&error);
@@ -108,10 +130,14 @@ impl Connection {
         if super_columns.is_empty() && views.is_empty() {
             return Ok(None);
         }
-        let defines_view = tokens.first().is_some_and(|token| token.is_word("create")) && tokens.iter().any(|token| token.is_word("binding"));
+        let defines_view =
+            tokens.first().is_some_and(|token| token.is_word("create")) && tokens.iter().any(|token| token.is_word("binding"));
         let mut tokens = tokens.to_vec();
         if !views.is_empty() && !defines_view {
-            let views = views.into_iter().map(|(schema, name, query)| Ok((schema, name, tokenize(&query, self.reading)?))).collect::<Result<Vec<_>, SqlError>>()?;
+            let views = views
+                .into_iter()
+                .map(|(schema, name, query)| Ok((schema, name, tokenize(&query, self.reading)?)))
+                .collect::<Result<Vec<_>, SqlError>>()?;
             tokens = view::expand(&tokens, &views)?;
         }
         Ok(Some(plan(&tokens, &Rewriting { super_columns })))
@@ -201,7 +227,12 @@ impl Connection {
             CATALOG_MATTERS.store(true, Ordering::Relaxed);
         }
         for (short, given) in name::shortened() {
-            self.run(&format!("INSERT INTO _redshift.long_names VALUES ({}, {}) ON CONFLICT DO NOTHING", name::literal(&short), name::literal(&given))).await?;
+            self.run(&format!(
+                "INSERT INTO _redshift.long_names VALUES ({}, {}) ON CONFLICT DO NOTHING",
+                name::literal(&short),
+                name::literal(&given)
+            ))
+            .await?;
         }
         for sql in definition.before.iter().chain([&definition.sql]).chain(&definition.after) {
             self.run(sql).await?;
@@ -244,7 +275,8 @@ impl Connection {
 
     /// Adds what the catalog knows of the result's columns.
     async fn describe(&mut self, result: &mut ResultSet) -> Result<(), SqlError> {
-        let origins: Vec<String> = result.columns.iter().filter_map(|column| column.origin).map(|(relation, number)| format!("({relation}, {number})")).collect();
+        let origins: Vec<String> =
+            result.columns.iter().filter_map(|column| column.origin).map(|(relation, number)| format!("({relation}, {number})")).collect();
         if origins.is_empty() {
             return Ok(());
         }

@@ -49,7 +49,8 @@ impl Ended<'_> {
     }
 
     async fn query(&self, pool: &PgPool) -> Result<(), sqlx::Error> {
-        let verb = self.text.split_whitespace().find(|word| !word.starts_with("/*") && !word.starts_with("--")).unwrap_or_default().to_uppercase();
+        let verb =
+            self.text.split_whitespace().find(|word| !word.starts_with("/*") && !word.starts_with("--")).unwrap_or_default().to_uppercase();
         let kind = match verb.as_str() {
             "SELECT" | "WITH" | "INSERT" | "UPDATE" | "DELETE" | "COPY" | "MERGE" | "VACUUM" | "ANALYZE" => verb.as_str(),
             "CREATE" | "DROP" | "ALTER" | "TRUNCATE" | "COMMENT" | "GRANT" | "REVOKE" => "DDL",

@@ -64,7 +64,11 @@ impl ResultColumn {
             "float4" | "float8" => Field::Double,
             _ => Field::Text,
         };
-        let origin = column.relation_id().zip(column.relation_attribute_no()).map(|(relation, number)| (relation.0, number)).filter(|(relation, _)| *relation != 0);
+        let origin = column
+            .relation_id()
+            .zip(column.relation_attribute_no())
+            .map(|(relation, number)| (relation.0, number))
+            .filter(|(relation, _)| *relation != 0);
         Self { name: name::shown(column.name()), type_name: type_name.to_owned(), field, origin, source: None }
     }
 
@@ -118,7 +122,11 @@ impl ResultColumn {
         match self.field {
             Field::Boolean => json!({ "booleanValue": text == "true" }),
             Field::Long => text.parse::<i64>().map_or_else(|_| json!({ "stringValue": text }), |number| json!({ "longValue": number })),
-            Field::Double => text.parse::<f64>().ok().filter(|number| number.is_finite()).map_or_else(|| json!({ "stringValue": text }), |number| json!({ "doubleValue": number })),
+            Field::Double => text
+                .parse::<f64>()
+                .ok()
+                .filter(|number| number.is_finite())
+                .map_or_else(|| json!({ "stringValue": text }), |number| json!({ "doubleValue": number })),
             Field::Text => json!({ "stringValue": text }),
         }
     }
@@ -214,7 +222,11 @@ mod tests {
 
     #[test]
     fn csv_tells_null_from_the_empty_string() {
-        let result = ResultSet { columns: vec![column("varchar", Field::Text); 3], rows: vec![vec![None, Some(String::new()), Some("a,\"b\"".into())]], bytes: 0 };
+        let result = ResultSet {
+            columns: vec![column("varchar", Field::Text); 3],
+            rows: vec![vec![None, Some(String::new()), Some("a,\"b\"".into())]],
+            bytes: 0,
+        };
         assert_eq!(result.csv_records(0, 1), ",\"\",\"a,\"\"b\"\"\"\r\n");
     }
 }

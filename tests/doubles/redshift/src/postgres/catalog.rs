@@ -6,7 +6,12 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use crate::sql::name;
 
 /// In the order they build on each other.
-const PARTS: [&str; 4] = [include_str!("catalog/tables.sql"), include_str!("catalog/definitions.sql"), include_str!("catalog/functions.sql"), include_str!("catalog/views.sql")];
+const PARTS: [&str; 4] = [
+    include_str!("catalog/tables.sql"),
+    include_str!("catalog/definitions.sql"),
+    include_str!("catalog/functions.sql"),
+    include_str!("catalog/views.sql"),
+];
 
 /// The settings of every connection that runs statements. A backslash escapes in strings, as on Redshift.
 pub(crate) const SESSION_SETTINGS: [(&str, &str); 9] = [
@@ -25,7 +30,8 @@ pub(crate) const SESSION_SETTINGS: [(&str, &str); 9] = [
 pub(crate) async fn prepare(options: &PgConnectOptions, databases: &[String]) -> Result<(), sqlx::Error> {
     let mut server = options.clone().database("postgres").connect().await?;
     for database in databases {
-        let exists = sqlx::query("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1").bind(database).fetch_optional(&mut server).await?;
+        let exists =
+            sqlx::query("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1").bind(database).fetch_optional(&mut server).await?;
         if exists.is_none() {
             sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE \"{}\"", database.replace('"', "\"\"")))).execute(&mut server).await?;
         }

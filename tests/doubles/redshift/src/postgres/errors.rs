@@ -30,7 +30,8 @@ fn redshift(code: &str, message: &str, constraint: Option<&str>, column: Option<
 
 /// Redshift's error 1023.
 pub(crate) fn serialization(what: &str) -> SqlError {
-    SqlError::new("40001", "1023").with_detail(format!("Serializable isolation violation on {what}, transactions forming the cycle are: concurrent writers"))
+    SqlError::new("40001", "1023")
+        .with_detail(format!("Serializable isolation violation on {what}, transactions forming the cycle are: concurrent writers"))
 }
 
 /// The checks that hold lengths in bytes. Their names carry the length.
@@ -66,8 +67,15 @@ mod tests {
 
     #[test]
     fn merges_and_serialization_read_as_redshifts() {
-        assert_eq!(redshift("21000", "MERGE command cannot affect row a second time", None, None).message, "Found multiple matches to update the same tuple.");
-        assert!(redshift("40001", "could not serialize access", None, None).to_string().starts_with("ERROR: 1023\n  Detail: Serializable isolation violation on"));
+        assert_eq!(
+            redshift("21000", "MERGE command cannot affect row a second time", None, None).message,
+            "Found multiple matches to update the same tuple."
+        );
+        assert!(
+            redshift("40001", "could not serialize access", None, None)
+                .to_string()
+                .starts_with("ERROR: 1023\n  Detail: Serializable isolation violation on")
+        );
         assert_eq!(redshift("23502", "null value", None, Some("id")).message, "Cannot insert a NULL value into column id");
     }
 }

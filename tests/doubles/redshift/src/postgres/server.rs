@@ -66,7 +66,10 @@ impl Server {
                 (None, path)
             }
             None => {
-                let folder = tempfile::Builder::new().prefix("redshift-double-").tempdir().map_err(|source| ServerError::Folder { path: std::env::temp_dir(), source })?;
+                let folder = tempfile::Builder::new()
+                    .prefix("redshift-double-")
+                    .tempdir()
+                    .map_err(|source| ServerError::Folder { path: std::env::temp_dir(), source })?;
                 let path = folder.path().to_owned();
                 (Some(folder), path)
             }
@@ -79,11 +82,13 @@ impl Server {
             write_private(&password_file, &password, account)?;
             initdb(&programs, &data, &password_file, account).await?;
         }
-        let password = std::fs::read_to_string(&password_file).map_err(|source| ServerError::Folder { path: password_file.clone(), source })?;
+        let password =
+            std::fs::read_to_string(&password_file).map_err(|source| ServerError::Folder { path: password_file.clone(), source })?;
         let port = free_port().map_err(|source| ServerError::Run { program: "postgres".to_owned(), source })?;
         let log = home.join("log");
         let process = spawn(&programs, &data, &log, port, account)?;
-        let options = PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(port).username(USER).password(&password).database("postgres");
+        let options =
+            PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(port).username(USER).password(&password).database("postgres");
         let mut server = Self { process, programs, data, account, _folder: folder, options };
         server.wait_until_ready(&log).await?;
         Ok(server)
@@ -153,13 +158,20 @@ async fn account() -> Result<Option<Account>, ServerError> {
 }
 
 async fn id(what: &str, user: Option<&str>) -> Result<Option<u32>, ServerError> {
-    let output = Command::new("id").arg(what).args(user).stderr(Stdio::null()).output().await.map_err(|source| ServerError::Run { program: "id".to_owned(), source })?;
+    let output = Command::new("id")
+        .arg(what)
+        .args(user)
+        .stderr(Stdio::null())
+        .output()
+        .await
+        .map_err(|source| ServerError::Run { program: "id".to_owned(), source })?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().parse().ok())
 }
 
 fn own(path: &Path, account: Option<Account>) -> Result<(), ServerError> {
     let Some(account) = account else { return Ok(()) };
-    std::os::unix::fs::chown(path, Some(account.user), Some(account.group)).map_err(|source| ServerError::Folder { path: path.to_owned(), source })
+    std::os::unix::fs::chown(path, Some(account.user), Some(account.group))
+        .map_err(|source| ServerError::Folder { path: path.to_owned(), source })
 }
 
 fn write_private(path: &Path, text: &str, account: Option<Account>) -> Result<(), ServerError> {
@@ -207,7 +219,17 @@ fn spawn(programs: &Path, data: &Path, log: &Path, port: u16, account: Option<Ac
     };
     postgres.arg("-D").arg(data).args(["-p", &port.to_string()]);
     // Speed over safety: the data is a test's.
-    let settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "full_page_writes=off", "max_connections=600", "max_locks_per_transaction=256", "shared_buffers=64MB", "wal_level=minimal", "max_wal_senders=0"];
+    let settings = [
+        "listen_addresses=127.0.0.1",
+        "unix_socket_directories=",
+        "fsync=off",
+        "full_page_writes=off",
+        "max_connections=600",
+        "max_locks_per_transaction=256",
+        "shared_buffers=64MB",
+        "wal_level=minimal",
+        "max_wal_senders=0",
+    ];
     for setting in settings {
         postgres.args(["-c", setting]);
     }

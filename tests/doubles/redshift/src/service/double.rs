@@ -97,7 +97,13 @@ impl Double {
     }
 
     /// Accepts a statement and starts it.
-    pub(crate) fn submit(self: &Arc<Self>, request: Request, session: Option<Arc<Session>>, token: Option<String>, faults: &[Fault]) -> Arc<Statement> {
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        request: Request,
+        session: Option<Arc<Session>>,
+        token: Option<String>,
+        faults: &[Fault],
+    ) -> Arc<Statement> {
         let statement = Arc::new(Statement::new(request));
         locked(&self.statements).push(Arc::clone(&statement));
         if let Some(token) = token {

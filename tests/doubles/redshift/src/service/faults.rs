@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn a_fault_fires_once_at_the_nth_matching_call() {
         let mut ledger = Ledger::default();
-        let faults = serde_json::from_str(r#"[{"operation":"ExecuteStatement","sql_contains":"copy","nth":2,"kind":"lost_response"}]"#).unwrap();
+        let faults =
+            serde_json::from_str(r#"[{"operation":"ExecuteStatement","sql_contains":"copy","nth":2,"kind":"lost_response"}]"#).unwrap();
         ledger.arm(faults);
         assert!(ledger.receive(call("ExecuteStatement", "copy a")).is_empty());
         assert!(ledger.receive(call("DescribeStatement", "copy a")).is_empty());

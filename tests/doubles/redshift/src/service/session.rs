@@ -67,7 +67,8 @@ impl Session {
 
     pub(crate) fn status(&self) -> SessionStatus {
         let mut state = self.state();
-        let unused = state.status == SessionStatus::Available && clock::now() - state.updated_at >= Duration::seconds(state.keep_alive_seconds);
+        let unused =
+            state.status == SessionStatus::Available && clock::now() - state.updated_at >= Duration::seconds(state.keep_alive_seconds);
         let aged = clock::now() - self.created_at >= LIFE;
         if unused || aged {
             state.status = SessionStatus::Closed;

@@ -125,9 +125,32 @@ pub(crate) struct Statement {
 impl Statement {
     pub(crate) fn new(request: Request) -> Self {
         let now = clock::now();
-        let part = Part { status: Status::Submitted, error: None, rows: -1, query_id: 0, duration_nanoseconds: -1, has_result: false, result: None, updated_at: now };
-        let progress = Progress { status: Status::Submitted, error: None, process_id: 0, duration_nanoseconds: -1, updated_at: now, parts: vec![part; request.statements.len()] };
-        Self { id: uuid::Uuid::now_v7().to_string(), created_at: now, request, progress: watch::Sender::new(progress), cancelled: AtomicBool::new(false), cancel_asked: Notify::new() }
+        let part = Part {
+            status: Status::Submitted,
+            error: None,
+            rows: -1,
+            query_id: 0,
+            duration_nanoseconds: -1,
+            has_result: false,
+            result: None,
+            updated_at: now,
+        };
+        let progress = Progress {
+            status: Status::Submitted,
+            error: None,
+            process_id: 0,
+            duration_nanoseconds: -1,
+            updated_at: now,
+            parts: vec![part; request.statements.len()],
+        };
+        Self {
+            id: uuid::Uuid::now_v7().to_string(),
+            created_at: now,
+            request,
+            progress: watch::Sender::new(progress),
+            cancelled: AtomicBool::new(false),
+            cancel_asked: Notify::new(),
+        }
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -252,7 +275,9 @@ impl Statement {
         } else {
             object.insert("QueryString".to_owned(), json!(self.request.statements.first()));
         }
-        for (key, value) in [("StatementName", &self.request.name), ("SessionId", &self.request.session_id), ("SecretArn", &self.request.target.secret)] {
+        for (key, value) in
+            [("StatementName", &self.request.name), ("SessionId", &self.request.session_id), ("SecretArn", &self.request.target.secret)]
+        {
             if let Some(value) = value {
                 object.insert(key.to_owned(), json!(value));
             }

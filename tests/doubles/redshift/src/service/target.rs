@@ -16,7 +16,13 @@ pub(crate) struct Target {
 
 impl Target {
     /// Checks the combinations of management guide, "Using the Data API", "Authorizing access".
-    pub(crate) fn new(cluster: Option<String>, workgroup: Option<String>, database: Option<String>, user: Option<String>, secret: Option<String>) -> Result<Self, ServiceError> {
+    pub(crate) fn new(
+        cluster: Option<String>,
+        workgroup: Option<String>,
+        database: Option<String>,
+        user: Option<String>,
+        secret: Option<String>,
+    ) -> Result<Self, ServiceError> {
         match (&cluster, &workgroup) {
             (Some(_), Some(_)) => return Err(ServiceError::validation("Only one of ClusterIdentifier and WorkgroupName can be specified")),
             (None, None) => return Err(ServiceError::validation("Either ClusterIdentifier or WorkgroupName must be specified")),
@@ -32,7 +38,8 @@ impl Target {
 
     /// Adds the target to a response.
     pub(crate) fn describe(&self, response: &mut Map<String, Value>) {
-        let fields = [("ClusterIdentifier", &self.cluster), ("WorkgroupName", &self.workgroup), ("DbUser", &self.user), ("SecretArn", &self.secret)];
+        let fields =
+            [("ClusterIdentifier", &self.cluster), ("WorkgroupName", &self.workgroup), ("DbUser", &self.user), ("SecretArn", &self.secret)];
         for (name, value) in fields {
             if let Some(value) = value {
                 response.insert(name.to_owned(), Value::String(value.clone()));

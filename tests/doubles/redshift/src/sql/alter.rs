@@ -34,8 +34,16 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>, rewriting: &Rewriting) -> Result<Pl
         cursor.expect(&["to"])?;
         let to = super::name::given_column(cursor.take()?)?;
         cursor.expect_end()?;
-        let after = vec![format!("SELECT _redshift.rename_column({}::regclass, {}, {})", table.literal(), literal(&stored(&from)), literal(&stored(&to)))];
-        return Ok(Plan::Define(Definition { after, ..Definition::new(format!("{head} RENAME COLUMN {} TO {}", quote(&from), quote(&to))) }));
+        let after = vec![format!(
+            "SELECT _redshift.rename_column({}::regclass, {}, {})",
+            table.literal(),
+            literal(&stored(&from)),
+            literal(&stored(&to))
+        )];
+        return Ok(Plan::Define(Definition {
+            after,
+            ..Definition::new(format!("{head} RENAME COLUMN {} TO {}", quote(&from), quote(&to)))
+        }));
     }
     if cursor.accept(&["owner", "to"]) {
         let owner = cursor.name()?;
@@ -48,7 +56,10 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>, rewriting: &Rewriting) -> Result<Pl
             return Err(SqlError::beyond_double("IGNOREEXTRA and FILLTARGET of ALTER TABLE APPEND"));
         }
         return Ok(Plan::Alone {
-            statements: vec![format!("INSERT INTO {} SELECT * FROM {}", table.sql(), source.sql()), format!("DELETE FROM {}", source.sql())],
+            statements: vec![
+                format!("INSERT INTO {} SELECT * FROM {}", table.sql(), source.sql()),
+                format!("DELETE FROM {}", source.sql()),
+            ],
             refusal: "ALTER TABLE APPEND cannot run inside a transaction block".to_owned(),
         });
     }
@@ -67,7 +78,11 @@ fn add(cursor: &mut Cursor<'_>, table: &RelationName, head: &str, rewriting: &Re
     if let Some((_, columns)) = table::constraint(&mut attempt)? {
         attempt.expect_end()?;
         let columns: Vec<String> = columns.iter().map(|column| stored(column)).collect();
-        return Ok(define(format!("SELECT _redshift.informational({}::regclass, {}::jsonb)", table.literal(), literal(&json!(columns).to_string()))));
+        return Ok(define(format!(
+            "SELECT _redshift.informational({}::regclass, {}::jsonb)",
+            table.literal(),
+            literal(&json!(columns).to_string())
+        )));
     }
     cursor.accept(&["column"]);
     if cursor.is_word("if") {
@@ -78,7 +93,10 @@ fn add(cursor: &mut Cursor<'_>, table: &RelationName, head: &str, rewriting: &Re
     }
     let column = Column::parse(cursor.rest(), table)?;
     if column.distkey || column.sortkey || column.constrained || column.identity.is_some() {
-        return Err(SqlError::unsupported(format!("ALTER TABLE ADD COLUMN \"{}\" cannot be DISTKEY, SORTKEY, UNIQUE, PRIMARY KEY, REFERENCES or IDENTITY", column.name)));
+        return Err(SqlError::unsupported(format!(
+            "ALTER TABLE ADD COLUMN \"{}\" cannot be DISTKEY, SORTKEY, UNIQUE, PRIMARY KEY, REFERENCES or IDENTITY",
+            column.name
+        )));
     }
     if column.not_null && column.default.as_ref().is_none_or(|value| value.iter().any(|token| token.is_word("null"))) {
         return Err(SqlError::unsupported("ALTER TABLE ADD COLUMN defined as NOT NULL must have a non-null default expression"));
@@ -110,17 +128,28 @@ fn alter_part(cursor: &mut Cursor<'_>, table: &RelationName) -> Result<Plan, Sql
             let kind = DataType::parse(cursor, &format!("{}.{column}", table.name))?;
             cursor.expect_end()?;
             let DataType::Varchar { bytes } = kind else {
-                return Err(SqlError::unsupported(format!("cannot alter column \"{column}\" to type {kind}, only the size of VARCHAR columns can be altered")));
+                return Err(SqlError::unsupported(format!(
+                    "cannot alter column \"{column}\" to type {kind}, only the size of VARCHAR columns can be altered"
+                )));
             };
             return Ok(Plan::Alone {
-                statements: vec![format!("SELECT _redshift.alter_varchar({}::regclass, {}, {bytes})", table.literal(), literal(&stored(&column)))],
+                statements: vec![format!(
+                    "SELECT _redshift.alter_varchar({}::regclass, {}, {bytes})",
+                    table.literal(),
+                    literal(&stored(&column))
+                )],
                 refusal: "ALTER TABLE ALTER COLUMN cannot run inside a transaction block".to_owned(),
             });
         }
         if cursor.accept(&["encode"]) {
             let encoding = cursor.take()?.near().to_owned();
             cursor.expect_end()?;
-            return Ok(define(format!("SELECT _redshift.alter_encoding({}::regclass, {}, {})", table.literal(), literal(&stored(&column)), literal(&encoding))));
+            return Ok(define(format!(
+                "SELECT _redshift.alter_encoding({}::regclass, {}, {})",
+                table.literal(),
+                literal(&stored(&column)),
+                literal(&encoding)
+            )));
         }
         return Err(cursor.unexpected());
     }

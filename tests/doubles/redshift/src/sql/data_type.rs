@@ -29,9 +29,16 @@ pub(crate) enum DataType {
     BigInt,
     Real,
     Double,
-    Decimal { precision: u32, scale: u32 },
-    Char { bytes: u32 },
-    Varchar { bytes: u32 },
+    Decimal {
+        precision: u32,
+        scale: u32,
+    },
+    Char {
+        bytes: u32,
+    },
+    Varchar {
+        bytes: u32,
+    },
     Date,
     Time,
     TimeTz,
@@ -39,8 +46,13 @@ pub(crate) enum DataType {
     TimestampTz,
     Super,
     /// `bounded`: whether a length was written.
-    Varbyte { bytes: u32, bounded: bool },
-    Interval { fields: String },
+    Varbyte {
+        bytes: u32,
+        bounded: bool,
+    },
+    Interval {
+        fields: String,
+    },
 }
 
 impl DataType {
@@ -147,7 +159,11 @@ fn length(cursor: &mut Cursor<'_>) -> Result<Option<Length>, SqlError> {
     if !cursor.accept_symbol("(") {
         return Ok(None);
     }
-    let found = if cursor.accept(&["max"]) { Length::Max } else { Length::Number(u32::try_from(cursor.number()?).map_err(|_| cursor.unexpected())?) };
+    let found = if cursor.accept(&["max"]) {
+        Length::Max
+    } else {
+        Length::Number(u32::try_from(cursor.number()?).map_err(|_| cursor.unexpected())?)
+    };
     cursor.expect_symbol(")")?;
     Ok(Some(found))
 }

@@ -32,7 +32,8 @@ pub(crate) fn merge(cursor: &mut Cursor<'_>, rewriting: &Rewriting) -> Result<Pl
     let matched = matched(cursor, rewriting)?;
     let not_matched = not_matched(cursor, rewriting)?;
     cursor.expect_end()?;
-    let sql = format!("MERGE INTO {} USING {source_sql} ON {on} WHEN MATCHED THEN {matched} WHEN NOT MATCHED THEN {not_matched}", target.sql());
+    let sql =
+        format!("MERGE INTO {} USING {source_sql} ON {on} WHEN MATCHED THEN {matched} WHEN NOT MATCHED THEN {not_matched}", target.sql());
     Ok(Plan::Change { target, before, statements: vec![sql] })
 }
 
@@ -134,7 +135,9 @@ fn remove_duplicates(target: RelationName, source: &str, on: &str, label: &str, 
 
 fn refuse_partial_super(tokens: &[Token], rewriting: &Rewriting) -> Result<(), SqlError> {
     let partial = tokens.windows(2).any(|pair| match pair {
-        [Token::Word(column) | Token::Quoted(column), step] => rewriting.super_columns.contains(column) && (step.is_symbol(".") || step.is_symbol("[")),
+        [Token::Word(column) | Token::Quoted(column), step] => {
+            rewriting.super_columns.contains(column) && (step.is_symbol(".") || step.is_symbol("["))
+        }
         _ => false,
     });
     if partial { Err(SqlError::unsupported("Partial reference of SUPER column is not supported in MERGE statement.")) } else { Ok(()) }
@@ -159,7 +162,9 @@ mod tests {
         assert_eq!(target.name, "t");
         assert_eq!(
             statements,
-            ["MERGE INTO \"mart\".\"t\" USING \"stage\" AS \"s\" ON mart . t . id = s . id WHEN MATCHED THEN UPDATE SET a = s . a , b = s . b WHEN NOT MATCHED THEN INSERT (\"id\", \"a\", \"b\") VALUES (s . id , s . a , s . b)"]
+            [
+                "MERGE INTO \"mart\".\"t\" USING \"stage\" AS \"s\" ON mart . t . id = s . id WHEN MATCHED THEN UPDATE SET a = s . a , b = s . b WHEN NOT MATCHED THEN INSERT (\"id\", \"a\", \"b\") VALUES (s . id , s . a , s . b)"
+            ]
         );
         assert!(merged("merge into t using (select id, a from u) s on t.id = s.id when matched then delete when not matched then insert values (s.id, s.a)").is_ok());
         assert!(merged("merge into t using s on t.id = s.id remove duplicates").is_ok());
@@ -174,14 +179,18 @@ mod tests {
             "merge into t using s on t.id = s.id when matched then update set a = s.a".to_owned(),
             "merge into t using s on t.id = s.id when not matched then insert values (s.id, s.a)".to_owned(),
             "merge into t using s on t.id = s.id when not matched then insert values (s.id, s.a) when matched then delete".to_owned(),
-            "merge into t using s on t.id = s.id when matched and s.a > 1 then delete when not matched then insert values (s.id)".to_owned(),
-            "merge into t using s on t.id = s.id when matched then delete when not matched and s.a > 1 then insert values (s.id)".to_owned(),
+            "merge into t using s on t.id = s.id when matched and s.a > 1 then delete when not matched then insert values (s.id)"
+                .to_owned(),
+            "merge into t using s on t.id = s.id when matched then delete when not matched and s.a > 1 then insert values (s.id)"
+                .to_owned(),
             "merge into t using s on t.id = s.id when matched then do nothing when not matched then insert values (s.id)".to_owned(),
-            "merge into t using s on t.id = s.id when matched then update set t.a = s.a when not matched then insert values (s.id)".to_owned(),
+            "merge into t using s on t.id = s.id when matched then update set t.a = s.a when not matched then insert values (s.id)"
+                .to_owned(),
             "merge into t using s on t.id = s.id when matched then delete when not matched by source then delete".to_owned(),
             format!("merge into t using t on t.id = t.id {tail}"),
             format!("merge into t using (select * from t) s on t.id = s.id {tail}"),
-            "merge into t using s on t.id = s.id when matched then update set a = s.payload.x when not matched then insert values (s.id)".to_owned(),
+            "merge into t using s on t.id = s.id when matched then update set a = s.payload.x when not matched then insert values (s.id)"
+                .to_owned(),
             format!("merge into t using s on t.id = s.id {tail} when matched then delete"),
         ] {
             assert!(merged(&text).is_err(), "{text}");

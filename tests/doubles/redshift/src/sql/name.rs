@@ -133,7 +133,8 @@ pub(crate) fn remember(short: String, name: String) {
 
 /// The longest beginning of at most `bytes_max` bytes that ends between characters.
 pub(crate) fn cut(text: &str, bytes_max: usize) -> &str {
-    let end = text.char_indices().map(|(start, character)| start + character.len_utf8()).take_while(|end| *end <= bytes_max).last().unwrap_or(0);
+    let end =
+        text.char_indices().map(|(start, character)| start + character.len_utf8()).take_while(|end| *end <= bytes_max).last().unwrap_or(0);
     text.get(..end).unwrap_or_default()
 }
 

@@ -15,7 +15,11 @@ fn define(sql: String) -> Plan {
 /// CREATE of anything but tables and views.
 pub(crate) fn create(cursor: &mut Cursor<'_>, tokens: &[Token], replace: bool) -> Result<Plan, SqlError> {
     if replace {
-        return Err(if cursor.is_word("function") || cursor.is_word("procedure") { SqlError::beyond_double("functions and procedures") } else { cursor.unexpected() });
+        return Err(if cursor.is_word("function") || cursor.is_word("procedure") {
+            SqlError::beyond_double("functions and procedures")
+        } else {
+            cursor.unexpected()
+        });
     }
     if cursor.accept(&["schema"]) {
         let absent = if cursor.accept(&["if", "not", "exists"]) { "IF NOT EXISTS " } else { "" };
@@ -50,9 +54,25 @@ pub(crate) fn create(cursor: &mut Cursor<'_>, tokens: &[Token], replace: bool) -
     if ["function", "procedure", "external", "datashare", "model", "rls", "masking", "identity"].iter().any(|word| cursor.is_word(word)) {
         return Err(SqlError::beyond_double(&format!("CREATE {}", cursor.peek().map_or("", Token::near).to_uppercase())));
     }
-    if ["index", "unique", "trigger", "sequence", "rule", "type", "domain", "extension", "policy", "aggregate", "operator", "cast", "event", "publication", "statistics"]
-        .iter()
-        .any(|word| cursor.is_word(word))
+    if [
+        "index",
+        "unique",
+        "trigger",
+        "sequence",
+        "rule",
+        "type",
+        "domain",
+        "extension",
+        "policy",
+        "aggregate",
+        "operator",
+        "cast",
+        "event",
+        "publication",
+        "statistics",
+    ]
+    .iter()
+    .any(|word| cursor.is_word(word))
     {
         return Err(SqlError::unsupported(format!("SQL command \"{}\" not supported on Redshift tables.", render(tokens))));
     }
@@ -61,7 +81,10 @@ pub(crate) fn create(cursor: &mut Cursor<'_>, tokens: &[Token], replace: bool) -
 
 /// What Redshift runs outside transactions only, and the double not at all.
 fn alone(verb: &str, cursor: &Cursor<'_>) -> Result<Plan, SqlError> {
-    let object = cursor.rest().iter().take_while(|token| ["database", "external", "table", "library", "tablespace"].iter().any(|word| token.is_word(word)));
+    let object = cursor
+        .rest()
+        .iter()
+        .take_while(|token| ["database", "external", "table", "library", "tablespace"].iter().any(|word| token.is_word(word)));
     let what = format!("{verb} {}", object.map(Token::near).collect::<Vec<_>>().join(" ").to_uppercase());
     let absent = SqlError::beyond_double(&what);
     let raise = format!("SELECT _redshift.raise({}, {})", literal(&absent.code), literal(&absent.message));
@@ -90,7 +113,10 @@ pub(crate) fn alter(cursor: &mut Cursor<'_>, rewriting: &Rewriting) -> Result<Pl
     if cursor.is_word("database") || cursor.is_words(&["external", "table"]) {
         return alone("ALTER", cursor);
     }
-    if ["datashare", "user", "group", "role", "materialized", "view", "function", "procedure", "rls", "masking", "external", "system"].iter().any(|word| cursor.is_word(word)) {
+    if ["datashare", "user", "group", "role", "materialized", "view", "function", "procedure", "rls", "masking", "external", "system"]
+        .iter()
+        .any(|word| cursor.is_word(word))
+    {
         return Err(SqlError::beyond_double(&format!("ALTER {}", cursor.peek().map_or("", Token::near).to_uppercase())));
     }
     Err(cursor.unexpected())
@@ -129,14 +155,24 @@ pub(crate) fn drop(cursor: &mut Cursor<'_>) -> Result<Plan, SqlError> {
     if kind == "VIEW" {
         let views = names.iter().map(|view| {
             let schema = view.schema.clone().unwrap_or_else(|| "public".to_owned());
-            format!("SELECT _redshift.drop_view({}, {}, {}, {exists}, {})", literal(&stored(&schema)), literal(&stored(&view.name)), view.literal(), !behaviour.is_empty())
+            format!(
+                "SELECT _redshift.drop_view({}, {}, {}, {exists}, {})",
+                literal(&stored(&schema)),
+                literal(&stored(&view.name)),
+                view.literal(),
+                !behaviour.is_empty()
+            )
         });
         return Ok(define(views.collect::<Vec<_>>().join("; ")));
     }
     let listed = names.iter().map(super::name::RelationName::sql).collect::<Vec<_>>().join(", ");
     let sql = format!("DROP {kind} {}{listed}{behaviour}", if exists { "IF EXISTS " } else { "" });
     // Late-binding views go with their schema.
-    let after = if kind == "SCHEMA" { vec!["DELETE FROM _redshift.late_views WHERE to_regnamespace(quote_ident(schema_name)) IS NULL".to_owned()] } else { Vec::new() };
+    let after = if kind == "SCHEMA" {
+        vec!["DELETE FROM _redshift.late_views WHERE to_regnamespace(quote_ident(schema_name)) IS NULL".to_owned()]
+    } else {
+        Vec::new()
+    };
     Ok(Plan::Define(Definition { after, ..Definition::new(sql) }))
 }
 
@@ -233,7 +269,10 @@ mod tests {
     #[test]
     fn grants_to_roles_are_put_in_postgres_words() {
         assert_eq!(defined("grant usage on schema mart to role analyst"), "grant usage on schema mart to analyst");
-        assert_eq!(defined("grant select on all tables in schema mart to group readers"), "grant select on all tables in schema mart to group readers");
+        assert_eq!(
+            defined("grant select on all tables in schema mart to group readers"),
+            "grant select on all tables in schema mart to group readers"
+        );
         assert_eq!(defined("grant role analyst to bob"), "grant \"analyst\" to bob");
         assert!(planned("grant assumerole on default to bob for copy").is_err());
         assert!(planned("grant usage on datashare d to namespace 'x'").is_err());

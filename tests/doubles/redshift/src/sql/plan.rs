@@ -16,25 +16,46 @@ use crate::copy::command::CopyCommand;
 /// What a statement comes to.
 #[derive(Debug)]
 pub(crate) enum Plan {
-    Begin { isolation: Option<String> },
+    Begin {
+        isolation: Option<String>,
+    },
     Commit,
     Rollback,
     /// A session's setting: `sql` for PostgreSQL, and what the double itself must know.
-    Set { sql: String, case_sensitive: Option<bool> },
+    Set {
+        sql: String,
+        case_sensitive: Option<bool>,
+    },
     /// Gives rows.
-    Query { sql: String },
+    Query {
+        sql: String,
+    },
     /// Changes a table's rows: writers of one table wait for each other.
-    Change { target: RelationName, before: Vec<String>, statements: Vec<String> },
+    Change {
+        target: RelationName,
+        before: Vec<String>,
+        statements: Vec<String>,
+    },
     /// Ordinary DDL: part of the transaction.
     Define(Definition),
     /// Commits what was open, then truncates, then commits.
-    Truncate { table: RelationName },
+    Truncate {
+        table: RelationName,
+    },
     /// Takes locks, before any snapshot.
-    Lock { tables: Vec<RelationName> },
+    Lock {
+        tables: Vec<RelationName>,
+    },
     /// Refused inside a transaction, else run in one of its own.
-    Alone { statements: Vec<String>, refusal: String },
+    Alone {
+        statements: Vec<String>,
+        refusal: String,
+    },
     /// Refused inside a transaction, else run outside of any.
-    Outside { sql: String, refusal: String },
+    Outside {
+        sql: String,
+        refusal: String,
+    },
     Copy(Box<CopyCommand>),
 }
 
@@ -89,7 +110,9 @@ pub(crate) fn plan(tokens: &[Token], rewriting: &Rewriting) -> Result<Plan, SqlE
         "begin" | "start" => setting::begin(&mut cursor, verb),
         "commit" | "end" => setting::end(&mut cursor).map(|()| Plan::Commit),
         "rollback" | "abort" => setting::end(&mut cursor).map(|()| Plan::Rollback),
-        "savepoint" | "release" => Err(SqlError::unsupported(format!("SQL command \"{}\" not supported on Redshift tables.", verb.to_uppercase()))),
+        "savepoint" | "release" => {
+            Err(SqlError::unsupported(format!("SQL command \"{}\" not supported on Redshift tables.", verb.to_uppercase())))
+        }
         "set" | "reset" => setting::set(&mut cursor, verb),
         "show" => setting::show(&mut cursor),
         "explain" => explain(&mut cursor, rewriting),
@@ -99,7 +122,9 @@ pub(crate) fn plan(tokens: &[Token], rewriting: &Rewriting) -> Result<Plan, SqlE
         "grant" | "revoke" => object::grant(&mut cursor, verb),
         "refresh" => view::refresh(&mut cursor),
         "values" => Err(SqlError::syntax("values")),
-        "unload" | "call" | "declare" | "close" | "prepare" | "execute" | "deallocate" | "attach" | "detach" | "cancel" => Err(SqlError::beyond_double(&verb.to_uppercase())),
+        "unload" | "call" | "declare" | "close" | "prepare" | "execute" | "deallocate" | "attach" | "detach" | "cancel" => {
+            Err(SqlError::beyond_double(&verb.to_uppercase()))
+        }
         "fetch" => Err(SqlError::beyond_double("cursors")),
         other => Err(SqlError::syntax(other)),
     }
@@ -270,7 +295,10 @@ mod tests {
         assert!(matches!(planned("with a as (select 1 as i) delete from t using a where t.i = a.i").unwrap(), Plan::Change { .. }));
         assert!(matches!(planned("select a into #t from u").unwrap(), Plan::Define(_)));
         assert!(planned("with a as (select 1) insert into t select * from a").is_err());
-        assert!(planned("with a as (select 1) merge into t using a on true when matched then delete when not matched then insert values (1)").is_err());
+        assert!(
+            planned("with a as (select 1) merge into t using a on true when matched then delete when not matched then insert values (1)")
+                .is_err()
+        );
         assert!(planned("values (1)").is_err());
     }
 

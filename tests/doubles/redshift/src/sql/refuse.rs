@@ -63,16 +63,28 @@ fn check_word(word: &str, rest: &[Token], before: Option<&Token>) -> Result<(), 
             .with_detail(format!("Function \"{word}\" not supported.")));
     }
     match word {
-        "distinct" if follows(rest, &["distinct", "on"]) && opens(rest, 2) => Err(SqlError::unsupported("SELECT DISTINCT ON is not supported")),
-        "is" if follows(rest, &["is", "distinct", "from"]) || follows(rest, &["is", "not", "distinct", "from"]) => Err(SqlError::syntax("distinct")),
+        "distinct" if follows(rest, &["distinct", "on"]) && opens(rest, 2) => {
+            Err(SqlError::unsupported("SELECT DISTINCT ON is not supported"))
+        }
+        "is" if follows(rest, &["is", "distinct", "from"]) || follows(rest, &["is", "not", "distinct", "from"]) => {
+            Err(SqlError::syntax("distinct"))
+        }
         "filter" if opens(rest, 1) && rest.get(2).is_some_and(|token| token.is_word("where")) => Err(SqlError::syntax("(")),
         "lateral" => Err(SqlError::syntax("lateral")),
         "tablesample" => Err(SqlError::syntax("tablesample")),
-        "for" if ["update", "share"].iter().any(|lock| follows(rest, &["for", lock])) => Err(SqlError::unsupported("SELECT FOR UPDATE/SHARE is not supported")),
+        "for" if ["update", "share"].iter().any(|lock| follows(rest, &["for", lock])) => {
+            Err(SqlError::unsupported("SELECT FOR UPDATE/SHARE is not supported"))
+        }
         "with" if follows(rest, &["with", "ordinality"]) => Err(SqlError::syntax("ordinality")),
         "array" if rest.get(1).is_some_and(|token| token.is_symbol("[")) => Err(SqlError::syntax("[")),
-        "from" | "join" | "using" if opens(rest, 1) && rest.get(2).is_some_and(|token| token.is_word("values")) => Err(SqlError::syntax("values")),
-        "as" if opens(rest, 1) && ["insert", "update", "delete", "merge", "values"].iter().any(|verb| rest.get(2).is_some_and(|token| token.is_word(verb))) => {
+        "from" | "join" | "using" if opens(rest, 1) && rest.get(2).is_some_and(|token| token.is_word("values")) => {
+            Err(SqlError::syntax("values"))
+        }
+        "as" if opens(rest, 1)
+            && ["insert", "update", "delete", "merge", "values"]
+                .iter()
+                .any(|verb| rest.get(2).is_some_and(|token| token.is_word(verb))) =>
+        {
             Err(SqlError::syntax(rest.get(2).map_or("", Token::near)))
         }
         "fetch" if follows(rest, &["fetch", "first"]) || follows(rest, &["fetch", "next"]) => Err(SqlError::syntax("fetch")),
@@ -98,13 +110,17 @@ fn check_symbol(symbol: &str, rest: &[Token]) -> Result<(), SqlError> {
 
 /// `generate_series` runs on the leader node only: alone it works, with a table it does not.
 fn generate_series(tokens: &[Token]) -> Result<(), SqlError> {
-    let series = tokens.iter().enumerate().any(|(index, token)| token.is_word("generate_series") && opens(tokens.get(index..).unwrap_or_default(), 1));
+    let series = tokens
+        .iter()
+        .enumerate()
+        .any(|(index, token)| token.is_word("generate_series") && opens(tokens.get(index..).unwrap_or_default(), 1));
     if !series {
         return Ok(());
     }
     let with_table = tokens.windows(2).any(|pair| {
         let [first, second] = pair else { return false };
-        let names_relation = matches!(second, Token::Word(word) if word != "generate_series" && word != "select") || matches!(second, Token::Quoted(_));
+        let names_relation =
+            matches!(second, Token::Word(word) if word != "generate_series" && word != "select") || matches!(second, Token::Quoted(_));
         (first.is_word("from") || first.is_word("join") || first.is_word("into")) && names_relation
     });
     let creates = tokens.first().is_some_and(|token| token.is_word("create") || token.is_word("insert"));
@@ -179,7 +195,9 @@ mod tests {
 
     #[test]
     fn what_only_the_double_lacks_says_so() {
-        for text in ["select a from t qualify row_number() over (order by a) = 1", "select st_point(1, 2)", "select h3_fromlonglat(0, 0, 10)"] {
+        for text in
+            ["select a from t qualify row_number() over (order by a) = 1", "select st_point(1, 2)", "select h3_fromlonglat(0, 0, 10)"]
+        {
             let tokens = tokenize(text, Reading::default()).unwrap();
             assert!(query(&tokens).unwrap_err().message.contains("Redshift double"), "{text}");
         }

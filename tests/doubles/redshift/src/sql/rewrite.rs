@@ -64,12 +64,16 @@ fn keyword(word: &str, rest: &[Token], out: &mut Vec<Token>, rewriting: &Rewriti
     let before = out.last();
     match word {
         "sysdate" => push(out, "_redshift.sysdate()", 1),
-        "minus" if rest.get(1).is_some_and(|token| token.is_word("select") || token.is_symbol("(")) && before.is_some() => push(out, "except", 1),
+        "minus" if rest.get(1).is_some_and(|token| token.is_word("select") || token.is_symbol("(")) && before.is_some() => {
+            push(out, "except", 1)
+        }
         "approximate" if rest.get(1).is_some_and(|token| token.is_word("count") || token.is_word("percentile_disc")) => Ok(skip(1)),
         "nvl" if calls => push(out, "coalesce", 1),
         "version" if calls => push(out, "_redshift.version", 1),
-        "now" if calls => Err(SqlError::unsupported("Specified types or functions (one per INFO message) not supported on Redshift tables.")
-            .with_detail("Function \"now()\" not supported.")),
+        "now" if calls => {
+            Err(SqlError::unsupported("Specified types or functions (one per INFO message) not supported on Redshift tables.")
+                .with_detail("Function \"now()\" not supported."))
+        }
         "regexp_replace" if calls => push(out, "_redshift.regexp_replace_all", 1),
         "array" if calls => push(out, "jsonb_build_array", 1),
         "object" if calls => push(out, "jsonb_build_object", 1),
@@ -300,7 +304,9 @@ fn operand_start(out: &[Token]) -> usize {
 fn system_relation(rest: &[Token], out: &mut Vec<Token>) -> Result<usize, SqlError> {
     const PREFIXES: [&str; 6] = ["svv_", "sys_", "stl_", "stv_", "svl_", "pg_table_def"];
     match (rest.get(1), rest.get(2)) {
-        (Some(dot), Some(Token::Word(relation))) if dot.is_symbol(".") && PREFIXES.iter().any(|prefix| relation.starts_with(prefix)) => push(out, "_redshift", 1),
+        (Some(dot), Some(Token::Word(relation))) if dot.is_symbol(".") && PREFIXES.iter().any(|prefix| relation.starts_with(prefix)) => {
+            push(out, "_redshift", 1)
+        }
         _ => Ok(0),
     }
 }

@@ -37,7 +37,12 @@ pub(crate) fn begin(cursor: &mut Cursor<'_>, verb: &str) -> Result<Plan, SqlErro
     while !cursor.at_end() {
         if cursor.accept(&["isolation", "level"]) {
             // Redshift runs every level as its own: the levels below are accepted for compatibility.
-            let level = cursor.rest().iter().map_while(|token| if let Token::Word(word) = token { Some(word.as_str()) } else { None }).take(2).collect::<Vec<_>>();
+            let level = cursor
+                .rest()
+                .iter()
+                .map_while(|token| if let Token::Word(word) = token { Some(word.as_str()) } else { None })
+                .take(2)
+                .collect::<Vec<_>>();
             let (name, words) = match level.as_slice() {
                 ["serializable", ..] => ("SERIALIZABLE", 1),
                 ["snapshot", ..] => ("REPEATABLE READ", 1),
@@ -95,17 +100,21 @@ pub(crate) fn set(cursor: &mut Cursor<'_>, verb: &str) -> Result<Plan, SqlError>
 
 fn apply(name: &str, value: Option<Vec<String>>) -> Result<Plan, SqlError> {
     let joined = value.as_ref().map(|words| words.join(" "));
-    let case_sensitive = (name == "enable_case_sensitive_identifier").then(|| joined.as_deref().is_some_and(|text| ["true", "on", "1"].contains(&text)));
+    let case_sensitive =
+        (name == "enable_case_sensitive_identifier").then(|| joined.as_deref().is_some_and(|text| ["true", "on", "1"].contains(&text)));
     let sql = match (name, &value) {
         ("search_path", Some(schemas)) => {
-            let schemas: Vec<String> = schemas.iter().map(|schema| if schema == "$user" { "\"$user\"".to_owned() } else { super::name::quote(schema) }).collect();
+            let schemas: Vec<String> =
+                schemas.iter().map(|schema| if schema == "$user" { "\"$user\"".to_owned() } else { super::name::quote(schema) }).collect();
             format!("SET search_path TO {}, _redshift", schemas.join(", "))
         }
         ("search_path", None) => "RESET search_path".to_owned(),
         (shared, Some(_)) if SHARED.contains(&shared) => format!("SET {shared} TO {}", literal(&joined.unwrap_or_default())),
         (shared, None) if SHARED.contains(&shared) => format!("RESET {shared}"),
         (own, _) if OWN.contains(&own) => format!("SELECT set_config('redshift.{own}', {}, false)", literal(&joined.unwrap_or_default())),
-        (custom, _) if custom.contains('.') => format!("SELECT set_config({}, {}, false)", literal(custom), literal(&joined.unwrap_or_default())),
+        (custom, _) if custom.contains('.') => {
+            format!("SELECT set_config({}, {}, false)", literal(custom), literal(&joined.unwrap_or_default()))
+        }
         (unknown, _) => return Err(SqlError::new("42704", format!("unrecognized configuration parameter \"{unknown}\""))),
     };
     Ok(Plan::Set { sql, case_sensitive })
@@ -118,7 +127,11 @@ pub(crate) fn show(cursor: &mut Cursor<'_>) -> Result<Plan, SqlError> {
         return Err(SqlError::beyond_double(&format!("SHOW {}", name.to_uppercase())));
     }
     cursor.expect_end()?;
-    let sql = if OWN.contains(&name.as_str()) { format!("SELECT coalesce(current_setting('redshift.{name}', true), '') AS {name}") } else { format!("SHOW {name}") };
+    let sql = if OWN.contains(&name.as_str()) {
+        format!("SELECT coalesce(current_setting('redshift.{name}', true), '') AS {name}")
+    } else {
+        format!("SHOW {name}")
+    };
     Ok(Plan::Query { sql })
 }
 
@@ -147,7 +160,10 @@ mod tests {
 
     #[test]
     fn transactions_have_no_savepoints() {
-        assert!(matches!(planned("begin transaction isolation level serializable read write").unwrap(), Plan::Begin { isolation: Some(_) }));
+        assert!(matches!(
+            planned("begin transaction isolation level serializable read write").unwrap(),
+            Plan::Begin { isolation: Some(_) }
+        ));
         assert!(matches!(planned("end transaction").unwrap(), Plan::Commit));
         assert!(planned("rollback to a").is_err());
     }

@@ -45,7 +45,8 @@ pub(crate) struct Attributes {
     given: bool,
 }
 
-const COLUMN_WORDS: [&str; 12] = ["default", "identity", "generated", "encode", "distkey", "sortkey", "collate", "not", "null", "unique", "primary", "references"];
+const COLUMN_WORDS: [&str; 12] =
+    ["default", "identity", "generated", "encode", "distkey", "sortkey", "collate", "not", "null", "unique", "primary", "references"];
 
 impl Column {
     /// Reads one column's definition to its end.
@@ -53,7 +54,17 @@ impl Column {
         let mut cursor = Cursor::new(tokens);
         let column = name::given_column(cursor.take()?)?;
         let kind = DataType::parse(&mut cursor, &format!("{}.{column}", table.name))?;
-        let mut parsed = Self { name: column, kind, default: None, identity: None, encoding: None, distkey: false, sortkey: false, not_null: false, constrained: false };
+        let mut parsed = Self {
+            name: column,
+            kind,
+            default: None,
+            identity: None,
+            encoding: None,
+            distkey: false,
+            sortkey: false,
+            not_null: false,
+            constrained: false,
+        };
         while !cursor.at_end() {
             parsed.attribute(&mut cursor)?;
         }
@@ -169,7 +180,16 @@ fn encoding(cursor: &mut Cursor<'_>, kind: &DataType) -> Result<String, SqlError
     }
     let az64 = matches!(
         kind,
-        DataType::SmallInt | DataType::Integer | DataType::BigInt | DataType::Decimal { .. } | DataType::Date | DataType::Time | DataType::TimeTz | DataType::Timestamp | DataType::TimestampTz | DataType::Interval { .. }
+        DataType::SmallInt
+            | DataType::Integer
+            | DataType::BigInt
+            | DataType::Decimal { .. }
+            | DataType::Date
+            | DataType::Time
+            | DataType::TimeTz
+            | DataType::Timestamp
+            | DataType::TimestampTz
+            | DataType::Interval { .. }
     );
     let text = matches!(kind, DataType::Varchar { .. });
     if (word == "az64" && !az64) || (["text255", "text32k"].contains(&word.as_str()) && !text) {
@@ -305,7 +325,12 @@ pub(crate) fn create(cursor: &mut Cursor<'_>, rewriting: &Rewriting) -> Result<P
     if temporary && table.schema.is_some() {
         return Err(SqlError::new("42P16", "cannot create temporary relation in non-temporary schema"));
     }
-    let head = format!("CREATE {}TABLE {}{}", if temporary { "TEMP " } else { "" }, if if_not_exists { "IF NOT EXISTS " } else { "" }, table.sql());
+    let head = format!(
+        "CREATE {}TABLE {}{}",
+        if temporary { "TEMP " } else { "" },
+        if if_not_exists { "IF NOT EXISTS " } else { "" },
+        table.sql()
+    );
     let is_query = !cursor.is_symbol("(") || is_name_list(cursor.peek_after(2));
     if is_query { create_from_query(cursor, &table, &head, rewriting) } else { create_from_columns(cursor, &table, &head, rewriting) }
 }
@@ -323,8 +348,15 @@ fn create_from_query(cursor: &mut Cursor<'_>, table: &RelationName, head: &str, 
     attributes.check_counts()?;
     super::refuse::query(cursor.rest())?;
     let query = render(&expressions(cursor.rest(), rewriting)?);
-    let listed = if columns.is_empty() { String::new() } else { format!(" ({})", columns.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ")) };
-    Ok(Plan::Define(Definition { after: vec![adopt(table, &attributes.remembered(), &[])], ..Definition::new(format!("{head}{listed} AS {query}")) }))
+    let listed = if columns.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", columns.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", "))
+    };
+    Ok(Plan::Define(Definition {
+        after: vec![adopt(table, &attributes.remembered(), &[])],
+        ..Definition::new(format!("{head}{listed} AS {query}"))
+    }))
 }
 
 fn create_from_columns(cursor: &mut Cursor<'_>, table: &RelationName, head: &str, rewriting: &Rewriting) -> Result<Plan, SqlError> {
@@ -438,7 +470,10 @@ mod tests {
     fn temporary_tables_have_no_schema() {
         assert!(created("create table #stage (a int)").unwrap().sql.starts_with("CREATE TEMP TABLE \"#stage\""));
         assert!(created("create temp table mart.stage (a int)").is_err());
-        assert_eq!(created("create temp table stage (like mart.orders including defaults)").unwrap().sql, "CREATE TEMP TABLE \"stage\" (LIKE \"mart\".\"orders\" INCLUDING DEFAULTS)");
+        assert_eq!(
+            created("create temp table stage (like mart.orders including defaults)").unwrap().sql,
+            "CREATE TEMP TABLE \"stage\" (LIKE \"mart\".\"orders\" INCLUDING DEFAULTS)"
+        );
         assert!(created("create temp table stage (like mart.orders) diststyle even").is_err());
     }
 

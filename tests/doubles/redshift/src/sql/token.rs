@@ -43,7 +43,13 @@ impl Token {
     /// The token as an error message quotes it.
     pub(crate) fn near(&self) -> &str {
         match self {
-            Self::Word(text) | Self::Quoted(text) | Self::Text(text) | Self::Number(text) | Self::Symbol(text) | Self::Parameter(text) | Self::Raw(text) => text,
+            Self::Word(text)
+            | Self::Quoted(text)
+            | Self::Text(text)
+            | Self::Number(text)
+            | Self::Symbol(text)
+            | Self::Parameter(text)
+            | Self::Raw(text) => text,
         }
     }
 }
@@ -134,7 +140,9 @@ impl Scanner {
                 self.position += 1;
                 Token::Parameter(self.take_while(|character| character.is_ascii_alphanumeric() || character == '_'))
             }
-            character if character.is_ascii_digit() || (character == '.' && self.peek(1).is_some_and(|next| next.is_ascii_digit())) => Token::Number(self.number()),
+            character if character.is_ascii_digit() || (character == '.' && self.peek(1).is_some_and(|next| next.is_ascii_digit())) => {
+                Token::Number(self.number())
+            }
             character if starts_word(character) => {
                 let word = self.take_while(continues_word).to_ascii_lowercase();
                 if word == "e" && self.peek(0) == Some('\'') {
@@ -277,24 +285,20 @@ mod tests {
 
     #[test]
     fn quoted_names_fold_to_lower_case_and_strings_do_not() {
-        assert_eq!(read("SELECT \"Order Id\", 'Order'"), vec![
-            Token::word("select"),
-            Token::Quoted("order id".into()),
-            Token::symbol(","),
-            Token::Text("Order".into()),
-        ]);
+        assert_eq!(
+            read("SELECT \"Order Id\", 'Order'"),
+            vec![Token::word("select"), Token::Quoted("order id".into()), Token::symbol(","), Token::Text("Order".into()),]
+        );
         let kept = tokenize("\"Order\"", Reading { case_sensitive: true }).unwrap();
         assert_eq!(kept, vec![Token::Quoted("Order".into())]);
     }
 
     #[test]
     fn a_backslash_escapes_in_every_string() {
-        assert_eq!(read(r"'l\'auto' 'a\\b' 'a''b' 'x\ny'"), vec![
-            Token::Text("l'auto".into()),
-            Token::Text(r"a\b".into()),
-            Token::Text("a'b".into()),
-            Token::Text("x\ny".into()),
-        ]);
+        assert_eq!(
+            read(r"'l\'auto' 'a\\b' 'a''b' 'x\ny'"),
+            vec![Token::Text("l'auto".into()), Token::Text(r"a\b".into()), Token::Text("a'b".into()), Token::Text("x\ny".into()),]
+        );
         assert_eq!(tokenize("select E'x'", Reading::default()).unwrap_err().message, "type \"e\" does not exist");
     }
 
@@ -322,6 +326,9 @@ mod tests {
 
     #[test]
     fn numbers_with_exponents_stay_whole() {
-        assert_eq!(read("1.5e-3 .5 2e"), vec![Token::Number("1.5e-3".into()), Token::Number(".5".into()), Token::Number("2".into()), Token::word("e")]);
+        assert_eq!(
+            read("1.5e-3 .5 2e"),
+            vec![Token::Number("1.5e-3".into()), Token::Number(".5".into()), Token::Number("2".into()), Token::word("e")]
+        );
     }
 }

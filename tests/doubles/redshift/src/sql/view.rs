@@ -35,7 +35,11 @@ pub(crate) fn create(cursor: &mut Cursor<'_>, replace: bool, rewriting: &Rewriti
         );
         return Ok(Plan::Define(Definition::new(create)));
     }
-    let listed = if columns.is_empty() { String::new() } else { format!(" ({})", columns.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ")) };
+    let listed = if columns.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", columns.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", "))
+    };
     let head = if replace { "CREATE OR REPLACE VIEW" } else { "CREATE VIEW" };
     let before = vec![format!("SELECT _redshift.remember_view({})", view.literal())];
     let after = vec![format!("SELECT _redshift.check_view({})", view.literal())];
@@ -44,7 +48,12 @@ pub(crate) fn create(cursor: &mut Cursor<'_>, replace: bool, rewriting: &Rewriti
 
 /// A late-binding view's relations must be written with their schema.
 fn require_schemas(query: &[Token]) -> Result<(), SqlError> {
-    let defined: Vec<&Token> = query.windows(3).filter_map(|three| if let [name, as_word, open] = three { (as_word.is_word("as") && open.is_symbol("(")).then_some(name) } else { None }).collect();
+    let defined: Vec<&Token> = query
+        .windows(3)
+        .filter_map(
+            |three| if let [name, as_word, open] = three { (as_word.is_word("as") && open.is_symbol("(")).then_some(name) } else { None },
+        )
+        .collect();
     for (index, token) in query.iter().enumerate() {
         if !token.is_word("from") && !token.is_word("join") {
             continue;
@@ -54,7 +63,10 @@ fn require_schemas(query: &[Token]) -> Result<(), SqlError> {
         let call = query.get(index + 2).is_some_and(|next| next.is_symbol("("));
         let extract = index >= 2 && query.get(index - 2).is_some_and(|open| open.is_symbol("("));
         if !qualified && !call && !extract && !defined.contains(&relation) && !relation.is_word("select") {
-            return Err(SqlError::new("42601", format!("relation \"{name}\" must be qualified with a schema in a view with no schema binding")));
+            return Err(SqlError::new(
+                "42601",
+                format!("relation \"{name}\" must be qualified with a schema in a view with no schema binding"),
+            ));
         }
     }
     Ok(())
@@ -126,12 +138,18 @@ fn expand_within(tokens: &[Token], views: &[(String, String, Vec<Token>)], depth
     while let Some(token) = tokens.get(index) {
         let relation = out.last().is_some_and(|before: &Token| before.is_word("from") || before.is_word("join") || before.is_symbol(","));
         let (used, name) = match (token, tokens.get(index + 1), tokens.get(index + 2)) {
-            (Token::Word(schema) | Token::Quoted(schema), Some(dot), Some(Token::Word(name) | Token::Quoted(name))) if dot.is_symbol(".") => (3, Some((schema.as_str(), name.as_str()))),
+            (Token::Word(schema) | Token::Quoted(schema), Some(dot), Some(Token::Word(name) | Token::Quoted(name)))
+                if dot.is_symbol(".") =>
+            {
+                (3, Some((schema.as_str(), name.as_str())))
+            }
             (Token::Word(name) | Token::Quoted(name), _, _) => (1, Some(("public", name.as_str()))),
             _ => (1, None),
         };
         let called = tokens.get(index + used).is_some_and(|next| next.is_symbol(".") || next.is_symbol("("));
-        let view = name.filter(|_| relation && !called).and_then(|(schema, name)| views.iter().find(|view| view.0 == stored(schema) && view.1 == stored(name)));
+        let view = name
+            .filter(|_| relation && !called)
+            .and_then(|(schema, name)| views.iter().find(|view| view.0 == stored(schema) && view.1 == stored(name)));
         let Some((_, name, query)) = view else {
             out.push(token.clone());
             index += 1;
@@ -141,7 +159,8 @@ fn expand_within(tokens: &[Token], views: &[(String, String, Vec<Token>)], depth
         out.extend(expand_within(query, views, depth + 1)?);
         out.push(Token::symbol(")"));
         index += used;
-        let aliased = matches!(tokens.get(index), Some(Token::Quoted(_))) || matches!(tokens.get(index), Some(Token::Word(word)) if word == "as" || !super::name::is_reserved(word));
+        let aliased = matches!(tokens.get(index), Some(Token::Quoted(_)))
+            || matches!(tokens.get(index), Some(Token::Word(word)) if word == "as" || !super::name::is_reserved(word));
         if !aliased {
             out.push(Token::word("as"));
             out.push(Token::Quoted(name.clone()));
@@ -165,7 +184,10 @@ mod tests {
 
     #[test]
     fn late_binding_views_are_kept_as_text_and_need_schemas() {
-        let Plan::Define(definition) = planned("create or replace view mart.v as select a from mart.t with no schema binding").unwrap() else { panic!() };
+        let Plan::Define(definition) = planned("create or replace view mart.v as select a from mart.t with no schema binding").unwrap()
+        else {
+            panic!()
+        };
         assert_eq!(definition.sql, "SELECT _redshift.create_late_view('mart', 'v', 'select a from mart . t', true)");
         assert!(planned("create view mart.v as select a from t with no schema binding").is_err());
         assert!(planned("create view mart.v as with c as (select 1 as a) select a from c with no schema binding").is_ok());
@@ -174,7 +196,10 @@ mod tests {
     #[test]
     fn late_binding_views_are_put_where_their_names_stand() {
         let views = vec![("mart".to_owned(), "v".to_owned(), tokens("select a from mart.t"))];
-        assert_eq!(render(&expand(&tokens("select * from mart.v where a = 1"), &views).unwrap()), "select * from ( select a from mart . t ) as \"v\" where a = 1");
+        assert_eq!(
+            render(&expand(&tokens("select * from mart.v where a = 1"), &views).unwrap()),
+            "select * from ( select a from mart . t ) as \"v\" where a = 1"
+        );
         assert_eq!(render(&expand(&tokens("select x.a from mart.v x"), &views).unwrap()), "select x . a from ( select a from mart . t ) x");
         let cycle = vec![("mart".to_owned(), "v".to_owned(), tokens("select a from mart.v"))];
         assert!(expand(&tokens("select * from mart.v"), &cycle).is_err());
