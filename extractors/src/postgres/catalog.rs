@@ -32,7 +32,7 @@ pub(super) struct Leaf {
     pub(super) name: String,
     /// Pages it has now; None if its rows are not in pages of a heap.
     pub(super) pages: Option<u64>,
-    /// Whether the user may read it by itself.
+    /// Whether the user may read it by itself, and sees the same rows then: policies of a partition do not count for the whole.
     pub(super) is_readable: bool,
     /// Rows as estimated when it was last analyzed.
     pub(super) rows: Option<u64>,
@@ -232,7 +232,7 @@ impl Catalog<'_> {
         let rows = self
             .rows(&format!(
                 "WITH RECURSIVE tree AS (SELECT {oid}::oid AS oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid) \
-                 SELECT n.nspname, c.relname, has_table_privilege(c.oid, 'SELECT'), \
+                 SELECT n.nspname, c.relname, has_table_privilege(c.oid, 'SELECT') AND NOT c.relrowsecurity, \
                  CASE WHEN c.relkind IN ('r', 'm') AND a.amname = 'heap' THEN pg_relation_size(c.oid) / current_setting('block_size')::int END, c.reltuples::bigint \
                  FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_am a ON a.oid = c.relam \
                  WHERE c.relkind IN ('r', 'm', 'f') ORDER BY c.oid"

@@ -30,8 +30,10 @@ pub(super) struct Snapshot {
 /// The snapshot of the tables that are being read.
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
-    /// How many tables belong to the source.
-    tables: AtomicUsize,
+    /// The next table's number.
+    next: AtomicUsize,
+    /// Tables that are open.
+    tables: std::sync::Mutex<HashSet<usize>>,
     round: Mutex<Round>,
 }
 
@@ -45,7 +47,18 @@ struct Round {
 impl Snapshots {
     /// Adds a table and gives it a number.
     pub(super) fn join(&self) -> usize {
-        self.tables.fetch_add(1, Ordering::Relaxed)
+        let table = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open().insert(table);
+        table
+    }
+
+    /// Takes a table away that will not be read any more.
+    pub(super) fn leave(&self, table: usize) {
+        self.open().remove(&table);
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, HashSet<usize>> {
+        self.tables.lock().expect("no holder of this lock panics")
     }
 
     /// The round's snapshot for a table that is about to be planned.
@@ -76,7 +89,7 @@ impl Snapshots {
     pub(super) async fn finish(&self, table: usize) -> bool {
         let mut round = self.round.lock().await;
         round.finished.insert(table);
-        if round.finished.len() < self.tables.load(Ordering::Relaxed) {
+        if !self.open().is_subset(&round.finished) {
             return false;
         }
         round.finished.clear();

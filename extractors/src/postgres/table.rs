@@ -78,6 +78,12 @@ pub(super) struct PostgresTable {
     pub(super) planned: Mutex<Option<Planned>>,
 }
 
+impl Drop for PostgresTable {
+    fn drop(&mut self) {
+        self.source.snapshots.leave(self.number);
+    }
+}
+
 #[async_trait]
 impl Extractor for PostgresTable {
     fn contract(&self) -> &Contract {

@@ -1,0 +1,35 @@
+//! The example of this kind's configuration is read as it stands.
+
+use std::path::Path;
+use std::time::Duration;
+
+use pipeline_core::config::{Config, SourceConfig};
+use pipeline_core::error::Result;
+use pipeline_extractors::postgres::{EXAMPLE, PostgresConfig, TableOptions};
+
+fn source(example: &str) -> SourceConfig {
+    let text = format!("[project]\nname = \"example\"\n{example}");
+    let mut config = Config::load(Path::new("project/pipelines.toml"), &text, None, &[]).unwrap();
+    config.sources.remove("platform").unwrap()
+}
+
+fn read(example: &str) -> Result<(PostgresConfig, TableOptions)> {
+    let source = source(example);
+    let table = source.tables.into_values().next().unwrap();
+    Ok((PostgresConfig::read(source.options)?, TableOptions::read(table.options)?))
+}
+
+#[test]
+fn the_example_of_postgres() {
+    let (config, table) = read(EXAMPLE).unwrap();
+    assert_eq!(config.url.to_string(), "env:PLATFORM_POSTGRES_URL");
+    assert_eq!((config.statement_timeout, config.timeout), (Duration::from_secs(1_800), Duration::from_secs(15)));
+    assert_eq!((config.connections_max, config.application_name.as_str()), (8, "nightly"));
+    assert_eq!(table.relation.as_deref(), Some("payments.transactions"));
+    let mistaken = EXAMPLE.replace("statement_timeout = ", "statment_timeout = ");
+    assert_eq!(read(&mistaken).unwrap_err().remedy(), "Did you mean \"statement_timeout\"?");
+    let mistaken = EXAMPLE.replace("connections_max = 8", "connections_max = 0");
+    assert_eq!(read(&mistaken).unwrap_err().message(), "\"connections_max\" is 0, so nothing could be read");
+    let open_secret = EXAMPLE.replace("env:PLATFORM_POSTGRES_URL", "postgres://user:some-secret@host/");
+    assert!(!format!("{:?}", read(&open_secret).unwrap_err()).contains("some-secret"));
+}

@@ -1,0 +1,202 @@
+//! Everything that can be selected from: partitions, views, odd names, types that only the server can print.
+
+use arrow::array::{Array, AsArray};
+use arrow::util::display::array_value_to_string;
+use pipeline_core::quarantine::Quarantine;
+use sqlx::AssertSqlSafe;
+
+use super::conformance::{everything, holds, keys, read_plan};
+use super::contracts::{connected, declared, opened, options};
+use super::server::{Server, execute};
+use pipeline_extractors::postgres::PostgresSource;
+
+#[tokio::test]
+async fn partitioned_tables_are_read_by_partition_and_views_as_they_are() {
+    let server = Server::start();
+    let mut connection = server.connection().await;
+    execute(
+        &mut connection,
+        "CREATE TABLE p (id int, day date) PARTITION BY RANGE (day);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('2025-01-01') TO ('2025-02-01');
+         CREATE TABLE p2 (day date, gone text, id int);
+         ALTER TABLE p2 DROP COLUMN gone;
+         ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM ('2025-02-01') TO ('2025-03-01');
+         CREATE TABLE p3 PARTITION OF p FOR VALUES FROM ('2025-03-01') TO ('2026-01-01') PARTITION BY LIST (id);
+         CREATE TABLE p31 PARTITION OF p3 DEFAULT;
+         INSERT INTO p SELECT i, date '2025-01-01' + i % 100 FROM generate_series(1, 5000) AS i;
+         CREATE VIEW v AS SELECT id, day FROM p WHERE id <= 4000;
+         CREATE MATERIALIZED VIEW m AS SELECT * FROM v;
+         CREATE TABLE parent (id int); CREATE TABLE child (more text) INHERITS (parent);
+         INSERT INTO parent SELECT generate_series(1, 10); INSERT INTO child SELECT generate_series(11, 30), 'x';
+         ANALYZE",
+    )
+    .await;
+    let source = connected(&server, "pipeline").await;
+    let contract = |table: &str| declared(table, &[("key", "text not null from id")], &["key"], None);
+    for (relation, rows) in [("p", 5_000), ("v", 4_000), ("m", 4_000), ("parent", 30)] {
+        let table = opened(&source, relation, contract(relation));
+        let plan = table.plan(&everything(), None).await.unwrap();
+        assert_eq!(plan.rows_estimated, (relation != "v").then_some(rows as u64), "{relation}");
+        holds(&*table, rows, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_may_read_only_the_whole_reads_all_of_it() {
+    let server = Server::start();
+    let mut connection = server.connection().await;
+    execute(
+        &mut connection,
+        "CREATE ROLE reader LOGIN PASSWORD 'reads';
+         CREATE TABLE p (id int, owner text) PARTITION BY HASH (id);
+         CREATE TABLE p0 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+         INSERT INTO p SELECT i, CASE WHEN i % 2 = 0 THEN 'reader' ELSE 'other' END FROM generate_series(1, 3000) AS i;
+         GRANT SELECT ON p TO reader;
+         CREATE TABLE few (id int, secret text); INSERT INTO few VALUES (1, 'x'); GRANT SELECT (id) ON few TO reader",
+    )
+    .await;
+    let mut options = options(&server, "pipeline");
+    options.url = server.url_of("reader", "reads");
+    let source = PostgresSource::connect(&options).await.unwrap();
+    let contract = |table: &str| declared(table, &[("key", "text not null from id")], &["key"], None);
+    holds(&*opened(&source, "p", contract("p")), 3_000, 1).await;
+    holds(&*opened(&source, "few", contract("few")), 1, 1).await;
+    // Policies of the whole count, although the partitions have none.
+    execute(
+        &mut connection,
+        "ALTER TABLE p ENABLE ROW LEVEL SECURITY; CREATE POLICY own ON p USING (owner = current_user); GRANT SELECT ON p0, p1 TO reader",
+    )
+    .await;
+    holds(&*opened(&source, "p", contract("p")), 1_500, 1).await;
+}
+
+#[tokio::test]
+async fn odd_names_and_types_are_read() {
+    let server = Server::start();
+    let mut connection = server.connection().await;
+    execute(
+        &mut connection,
+        "CREATE SCHEMA \"Mixed.Case\";
+         CREATE DOMAIN positive AS int CHECK (VALUE > 0); CREATE DOMAIN very_positive AS positive;
+         CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE place AS (city text, \"at\" point, search tsvector); CREATE TYPE pair AS (a int, b mood[]);
+         CREATE TABLE \"Mixed.Case\".\"Or\"\"ders\" (
+           \"Select\" int, \"a.b\" text, count very_positive, mood mood, place place, pair pair, pairs pair[], search tsvector, doc xml, price money,
+           searches tsvector[], twice int GENERATED ALWAYS AS (\"Select\" * 2) STORED, hidden text);
+         INSERT INTO \"Mixed.Case\".\"Or\"\"ders\" VALUES (1, 'dotted', 3, 'ok', row('Łódź', point(1.5, 2), 'x'), row(1, '{sad,ok}'), array[row(2, null)::pair],
+           'fat cat', '<a>b</a>', 12.30, array['x y'::tsvector, null], DEFAULT, 'h')",
+    )
+    .await;
+    let contract = declared(
+        "odd",
+        &[
+            ("key", "text not null from Select"),
+            ("dotted", "text from a.b"),
+            ("count", "int"),
+            ("mood", "text"),
+            ("place", "json"),
+            ("pair", "struct<a int, b list<text>>"),
+            ("second", "json from pair.b"),
+            ("pairs", "list<struct<a bigint, b list<text>>>"),
+            ("search", "text"),
+            ("doc", "text"),
+            ("price", "decimal(10,2)"),
+            ("searches", "list<text>"),
+            ("twice", "int"),
+            ("hidden", "text pii drop"),
+            ("gone", "text pii drop"),
+            ("_extra", "json"),
+        ],
+        &["key"],
+        None,
+    );
+    let source = connected(&server, "pipeline").await;
+    let table = opened(&source, "\"Mixed.Case\".\"Or\"\"ders\"", contract);
+    let plan = table.plan(&everything(), None).await.unwrap();
+    assert!(!plan.statement.contains("hidden"), "what is dropped is never read: {}", plan.statement);
+    let batch = read_plan(&*table, &plan, &Quarantine::new()).await.unwrap();
+    let shown: Vec<String> = (0..batch.num_columns()).map(|column| array_value_to_string(batch.column(column), 0).unwrap()).collect();
+    assert_eq!(
+        shown,
+        [
+            "1",
+            "dotted",
+            "3",
+            "ok",
+            "{\"at\": \"(1.5,2)\", \"city\": \"Łódź\", \"search\": \"'x'\"}",
+            "{a: 1, b: [sad, ok]}",
+            "[\"sad\", \"ok\"]",
+            "[{a: 2, b: }]",
+            "'cat' 'fat'",
+            "<a>b</a>",
+            "12.30",
+            "['x' 'y', ]",
+            "2",
+            "",
+            "",
+            "",
+        ]
+    );
+    assert_eq!(keys(&batch), ["1"]);
+}
+
+#[tokio::test]
+async fn the_demo_database_is_read_with_the_default_columns() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("tests/fixtures/demo/postgres");
+    let server = Server::start();
+    let mut connection = server.connection().await;
+    execute(&mut connection, &std::fs::read_to_string(folder.join("schema.sql")).unwrap()).await;
+    for name in ["delivery.deliveries", "admin.customers"] {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(folder.join(format!("{name}.copy.gz"))).unwrap();
+        std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(file), &mut bytes).unwrap();
+        let statement = format!("COPY {name} FROM STDIN (FORMAT binary)");
+        let mut copy = connection.copy_in_raw(&statement).await.unwrap();
+        copy.send(bytes).await.unwrap();
+        copy.finish().await.unwrap();
+    }
+    let source = connected(&server, "pipeline").await;
+    let deliveries = declared(
+        "deliveries",
+        &[
+            ("key", "text not null from id"),
+            ("order_id", "text"),
+            ("store_id", "int"),
+            ("courier_id", "int"),
+            ("status", "text"),
+            ("assigned_at", "timestamp"),
+            ("distance_m", "int"),
+            ("dropoff_longitude", "double from dropoff.x"),
+            ("dropoff_latitude", "double from dropoff.y"),
+            ("cost", "decimal(18,2)"),
+            ("updated_at", "timestamp"),
+        ],
+        &["key"],
+        Some("updated_at"),
+    );
+    let customers = declared(
+        "customers",
+        &[
+            ("key", "text not null from id"),
+            ("email", "text pii hash"),
+            ("birth_date", "date"),
+            ("marketing_opt_in", "boolean"),
+            ("tags", "list<text>"),
+            ("updated_at", "timestamp"),
+        ],
+        &["key"],
+        Some("updated_at"),
+    );
+    let count = |table: &'static str| sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT count(*) FROM {table}")));
+    for (relation, contract) in [("delivery.deliveries", deliveries), ("admin.customers", customers)] {
+        let rows = count(relation).fetch_one(&mut connection).await.unwrap();
+        let table = opened(&source, relation, contract);
+        holds(&*table, usize::try_from(rows).unwrap(), 1).await;
+        let plan = table.plan(&everything(), None).await.unwrap();
+        let batch = read_plan(&*table, &plan, &Quarantine::new()).await.unwrap();
+        if relation == "admin.customers" {
+            let hashed = batch.column(1).as_string::<i32>();
+            assert!(hashed.iter().flatten().all(|email| email.len() == 64) && hashed.null_count() < hashed.len());
+        }
+    }
+}
