@@ -1,7 +1,6 @@
 //! The loader itself: what is asked, in which order, and what is done when it goes wrong.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use pipeline_core::contract::Contract;
@@ -17,11 +16,12 @@ use uuid::Uuid;
 
 use super::api::{BATCH_STATEMENTS_MAX, DataApi, Ended, Failed};
 use super::catalog::{self, META_SCHEMA, Plan, meta_relation};
+use super::distinct::distinct;
 use super::errors::{Failure, Where};
 use super::options::RedshiftOptions;
 use super::sql::{Purpose, Relation, Statement};
 use super::{copy, preflight, script};
-use crate::s3::{BucketPath, delete, put_new, s3_client, sdk_config};
+use crate::s3::{BucketPath, delete, delete_below, put_new, s3_client, sdk_config};
 
 /// What `plan` shows where the manifest's URL will stand.
 const MANIFEST_TO_COME: &str = "s3://(landing)/(run)/copy.manifest";
@@ -32,8 +32,6 @@ pub struct Redshift {
     pub(super) options: RedshiftOptions,
     pub(super) api: DataApi,
     pub(super) s3: aws_sdk_s3::Client,
-    // Whether the table of loads was seen. It is never dropped by us.
-    meta_seen: AtomicBool,
     // Definitions of two tables could both make the schema; they go one after the other.
     defining: Mutex<()>,
     // Loads wait for each other at LOCK anyway; here they wait without holding a connection of the warehouse.
@@ -45,6 +43,8 @@ pub struct Redshift {
 struct Detail {
     /// The COPY manifest; None when the snapshot has no rows.
     manifest_url: Option<String>,
+    /// The folder in S3 of parts that were written anew for this load.
+    scratch_url: Option<String>,
 }
 
 /// What the marker row tells.
@@ -71,7 +71,7 @@ impl Redshift {
         data.set_endpoint_url(options.endpoint_url.clone());
         let api = DataApi::new(aws_sdk_redshiftdata::Client::from_conf(data.build()), &options);
         let s3 = s3_client(&config);
-        Self { options, api, s3, meta_seen: AtomicBool::new(false), defining: Mutex::default(), publishing: Mutex::default() }
+        Self { options, api, s3, defining: Mutex::default(), publishing: Mutex::default() }
     }
 
     fn relation(&self, table: &TableName) -> Result<Relation> {
@@ -142,7 +142,6 @@ impl Redshift {
             Some(Failed { failure: Failure::Missing { .. }, .. }) => return Ok(None),
             Some(failed) => return Err(self.explained(Some(table), &ended, failed).await),
         }
-        self.meta_seen.store(true, Ordering::Relaxed);
         match self.api.rows(&ended.id).await?.first() {
             None => Ok(None),
             Some(row) => MarkerRow::read(row).map(Some),
@@ -310,16 +309,29 @@ impl Loader for Redshift {
     async fn stage(&self, load: &Load, snapshot: &Snapshot) -> Result<Staged> {
         // Refused before anything is read or written.
         script::transaction(load, &self.relation(&load.id.table)?, Some(MANIFEST_TO_COME), &self.options.role)?;
-        let key = copy::manifest_key(snapshot, &self.options.name);
-        let place = copy::place(snapshot.landing(), &key)?;
+        let landing = snapshot.landing();
+        let folder = copy::folder_of(snapshot);
+        copy::place(landing, folder)?;
         preflight::check(load, snapshot, &self.options.limits).await?;
-        let manifest_url = if snapshot.manifest().rows == 0 {
-            None
-        } else {
-            put_new(&self.s3, &place, &copy::manifest(snapshot)?, "application/json").await?;
-            Some(place.url())
-        };
-        let detail = serde_json::to_value(Detail { manifest_url }).expect("two texts are always JSON");
+        let mut detail = Detail { manifest_url: None, scratch_url: None };
+        if snapshot.manifest().rows > 0 {
+            let scratch = copy::scratch_folder(snapshot, &self.options.name, &Uuid::now_v7().simple().to_string());
+            let distinct = match load.mode {
+                Mode::Merge => Box::pin(distinct(&load.contract, snapshot, scratch)).await?,
+                Mode::Replace | Mode::Append | Mode::Changes => None,
+            };
+            let (folder, parts) = match &distinct {
+                Some(distinct) => (distinct.folder.as_str(), &distinct.parts),
+                None => (folder, &snapshot.manifest().parts),
+            };
+            let place = copy::place(landing, &copy::manifest_key(folder, &self.options.name))?;
+            put_new(&self.s3, &place, &copy::manifest(landing, parts)?, "application/json").await?;
+            detail.manifest_url = Some(place.url());
+            if let Some(distinct) = &distinct {
+                detail.scratch_url = Some(copy::place(landing, &distinct.folder)?.url());
+            }
+        }
+        let detail = serde_json::to_value(detail).expect("two texts are always JSON");
         Ok(Staged { load: load.clone(), snapshot: snapshot.manifest_key().to_owned(), detail })
     }
 
@@ -338,8 +350,12 @@ impl Loader for Redshift {
     }
 
     async fn discard(&self, staged: &Staged) -> Result<()> {
-        match read_detail(staged)?.manifest_url {
-            Some(url) => delete(&self.s3, &BucketPath::parse(&url)?).await,
+        let detail = read_detail(staged)?;
+        if let Some(url) = detail.manifest_url {
+            delete(&self.s3, &BucketPath::parse(&url)?).await?;
+        }
+        match detail.scratch_url {
+            Some(url) => delete_below(&self.s3, &BucketPath::parse(&url)?).await,
             None => Ok(()),
         }
     }

@@ -1,7 +1,7 @@
 //! COPY and its manifest.
 
 use pipeline_core::error::{Error, Result};
-use pipeline_core::landing::{Landing, Snapshot};
+use pipeline_core::landing::{Landing, Part, Snapshot};
 use serde_json::json;
 
 use super::options::Role;
@@ -20,19 +20,31 @@ pub(super) fn place(landing: &Landing, key: &str) -> Result<BucketPath> {
     Ok(root.with_key(landing.path(key).as_ref()))
 }
 
-/// The key of a snapshot's COPY manifest: beside the parts, one for each destination. Its content follows from the snapshot, so
-/// staging again finds the same object.
-pub(super) fn manifest_key(snapshot: &Snapshot, destination: &str) -> String {
-    let folder = snapshot.manifest_key().rsplit_once('/').map_or("", |(folder, _)| folder);
-    let name: String = destination.chars().map(|c| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '_' }).collect();
-    format!("{folder}/copy-{name}.manifest")
+/// The key of the COPY manifest: beside the parts, one for each destination. Its content follows from the parts, so staging again
+/// finds the same object.
+pub(super) fn manifest_key(folder: &str, destination: &str) -> String {
+    format!("{folder}/copy-{}.manifest", in_key(destination))
+}
+
+/// A folder within a snapshot's own, for parts written anew for one destination. `attempt` makes it unique.
+pub(super) fn scratch_folder(snapshot: &Snapshot, destination: &str, attempt: &str) -> String {
+    format!("{}/copy-{}-{attempt}", folder_of(snapshot), in_key(destination))
+}
+
+/// The folder of a snapshot, relative to the landing.
+pub(super) fn folder_of(snapshot: &Snapshot) -> &str {
+    snapshot.manifest_key().rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn in_key(destination: &str) -> String {
+    destination.chars().map(|c| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '_' }).collect()
 }
 
 /// The manifest's text. Every part is mandatory: a missing one would otherwise be skipped without a word.
-pub(super) fn manifest(snapshot: &Snapshot) -> Result<Vec<u8>> {
-    let mut entries = Vec::with_capacity(snapshot.manifest().parts.len());
-    for part in snapshot.manifest().parts.iter().filter(|part| part.rows > 0) {
-        let url = place(snapshot.landing(), &part.key)?.url();
+pub(super) fn manifest(landing: &Landing, parts: &[Part]) -> Result<Vec<u8>> {
+    let mut entries = Vec::with_capacity(parts.len());
+    for part in parts.iter().filter(|part| part.rows > 0) {
+        let url = place(landing, &part.key)?.url();
         entries.push(json!({"url": url, "mandatory": true, "meta": {"content_length": part.bytes}}));
     }
     Ok(serde_json::to_vec_pretty(&json!({ "entries": entries })).expect("a manifest is always JSON"))

@@ -15,6 +15,7 @@ mod catalog;
 mod client;
 mod copy;
 mod dictionary;
+mod distinct;
 mod errors;
 mod options;
 mod part_reader;

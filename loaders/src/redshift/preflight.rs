@@ -269,7 +269,7 @@ fn longest_value(array: &dyn Array) -> u64 {
     u64::try_from(longest).unwrap_or(0)
 }
 
-fn read_error(key: &str, error: &ParquetError) -> Error {
+pub(super) fn read_error(key: &str, error: &ParquetError) -> Error {
     let what = format!("landed part \"{key}\" could not be read");
     match error {
         ParquetError::External(source) => match source.downcast_ref::<object_store::Error>() {

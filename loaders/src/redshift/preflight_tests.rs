@@ -140,7 +140,8 @@ async fn a_part_that_was_cut_or_lost_is_refused() {
 async fn the_manifest_for_copy_names_every_part_with_its_length() {
     let schema = shops().schema();
     let snapshot = snapshot(&schema, &[batch(&schema, &[Some("a")]), batch(&schema, &[Some("b"), None])]).await;
-    let json: serde_json::Value = serde_json::from_slice(&super::super::copy::manifest(&snapshot).unwrap()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&super::super::copy::manifest(snapshot.landing(), &snapshot.manifest().parts).unwrap()).unwrap();
     let entries = json["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 2);
     for (entry, part) in entries.iter().zip(&snapshot.manifest().parts) {
@@ -148,5 +149,51 @@ async fn the_manifest_for_copy_names_every_part_with_its_length() {
         assert_eq!(entry["mandatory"], true);
         assert_eq!(entry["meta"]["content_length"], part.bytes);
     }
-    assert_eq!(super::super::copy::manifest_key(&snapshot, "warehouse"), "p/r/s/a/copy-warehouse.manifest");
+    assert_eq!(super::super::copy::manifest_key(super::super::copy::folder_of(&snapshot), "warehouse"), "p/r/s/a/copy-warehouse.manifest");
+}
+
+#[tokio::test]
+async fn of_rows_with_one_key_the_greatest_cursor_then_the_later_stays() {
+    use super::super::distinct::distinct;
+    use arrow::array::Int64Array;
+
+    let contract = contract("shops", &[("id", "text not null"), ("at", "bigint"), ("nth", "int not null")], &["id"], Some("at"));
+    let schema = contract.schema();
+    let landing = Landing::new(Arc::new(InMemory::new()), Path::from(""), "s3://lake");
+    let writer = SnapshotWriter::new(&landing, "p/r/s/a", Arc::clone(&schema), WriterSettings::default());
+    let parts: [Vec<(&str, Option<i64>)>; 3] = [
+        vec![("a", Some(1)), ("b", Some(5)), ("c", None), ("b ", Some(1))],
+        vec![("d", Some(1)), ("e", Some(1))],
+        vec![("a", Some(1)), ("b", Some(4)), ("c", Some(0)), ("c", None)],
+    ];
+    let mut nth = 0..;
+    for (slice, rows) in (0..).zip(&parts) {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(rows.iter().map(|row| Some(row.0)).collect::<StringArray>()),
+            Arc::new(rows.iter().map(|row| row.1).collect::<Int64Array>()),
+            Arc::new(Int32Array::from_iter_values(nth.by_ref().take(rows.len()))),
+        ];
+        let mut part = writer.part_writer(slice);
+        part.write(&RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()).await.unwrap();
+        part.finish().await.unwrap();
+    }
+    let snapshot = writer.finish(Manifest::new("run", "step", contract.clone(), false), &[], None).await.unwrap();
+    let found = distinct(&contract, &snapshot, "p/r/s/a/copy-x".to_owned()).await.unwrap().unwrap();
+    let untouched = &snapshot.manifest().parts[1];
+    assert!(found.parts.contains(untouched) && found.parts.len() == 3, "{found:?}");
+    let mut kept = Vec::new();
+    for part in &found.parts {
+        let reader = PartReader::new(landing.store(), landing.path(&part.key), part.bytes);
+        let mut rows = ParquetRecordBatchStreamBuilder::new(reader).await.unwrap().build().unwrap();
+        while let Some(batch) = rows.next().await {
+            let batch = batch.unwrap();
+            assert_eq!(batch.schema(), schema);
+            kept.extend(batch.column(2).as_primitive::<arrow::datatypes::Int32Type>().values().iter().copied());
+        }
+    }
+    kept.sort_unstable();
+    // "a" of part 3 (later), "b" of part 1 (greater), "c" with a cursor, and all keys that stand once.
+    assert_eq!(kept, [1, 3, 4, 5, 6, 8]);
+    let once = distinct(&contract, &landing.open("p/r/s/a/copy-x/manifest.json").await.unwrap(), "unused".to_owned()).await.unwrap();
+    assert!(once.is_none(), "{once:?}");
 }

@@ -5,7 +5,7 @@
 //! guard       fails, and with it the transaction, unless this load is the next one
 //! stage       a temporary table with the file's columns
 //! COPY        the parts, by their manifest
-//! (merge)     one row for each key, without those that are older than the stored or equal to them
+//! (merge)     rows that are older than the stored or equal to them go
 //! mark        the marker row, with the counts of what follows
 //! DELETE      rows that are replaced or gone
 //! INSERT      the new ones
@@ -14,7 +14,8 @@
 //! A batch that is sent again, by this process or by one that was started after a crash, fails at the guard: the caller then
 //! looks at the marker and finds its own load. So no statement needs to know whether it runs for the first time.
 //!
-//! TRUNCATE is not used: it would commit. MERGE is not used: it fails on duplicate rows and cannot keep newer ones.
+//! TRUNCATE is not used: it would commit. MERGE is not used: it cannot keep newer rows. A merge's parts hold each key once: see
+//! [`super::distinct`].
 
 use pipeline_core::contract::{CONTRACT, Contract, DELETED_COLUMN};
 use pipeline_core::error::{BUG, Error, Result};
@@ -28,12 +29,6 @@ use super::types::{WarehouseType, column_types};
 
 /// The temporary table that COPY fills.
 const STAGE: &str = "pipeline_stage";
-
-/// The temporary table of a merge: one row for each key.
-const PICKED: &str = "pipeline_picked";
-
-/// The number of a row among those of its key.
-const RANK: &str = "pipeline_rank";
 
 /// What the marker query returns, in this order.
 pub(super) const MARKER_COLUMNS: &str = "revision, digest, rows_written, rows_deleted, rows_unchanged";
@@ -62,7 +57,7 @@ pub(super) fn transaction(load: &Load, target: &Relation, manifest_url: Option<&
     let table = Table::new(load, target)?;
     let mut statements = vec![Statement::new(Purpose::Lock, format!("LOCK {}", meta_relation())), guard(load, target)?];
     if let Some(url) = manifest_url {
-        statements.push(table.create(&table.stage, load.mode == Mode::Changes)?);
+        statements.push(table.create(load.mode == Mode::Changes)?);
         statements.push(copy::statement(&table.stage, &table.file_columns, url, role)?);
     }
     match (load.mode, manifest_url.is_some()) {
@@ -168,7 +163,6 @@ struct Table<'a> {
     load: &'a Load,
     target: &'a Relation,
     stage: Relation,
-    picked: Relation,
     columns: Vec<(Ident, WarehouseType)>,
     file_columns: Vec<Ident>,
     deleted: Ident,
@@ -189,17 +183,17 @@ impl<'a> Table<'a> {
         if matches!(load.mode, Mode::Merge | Mode::Changes) {
             check_key(&load.contract)?;
         }
-        let (stage, picked) = (Relation::temporary(STAGE)?, Relation::temporary(PICKED)?);
-        Ok(Self { load, target, stage, picked, columns, file_columns, deleted })
+        let stage = Relation::temporary(STAGE)?;
+        Ok(Self { load, target, stage, columns, file_columns, deleted })
     }
 
-    /// A temporary table of the contract's columns, spread like the table it will meet, so that rows meet on their own node.
-    fn create(&self, table: &Relation, with_deleted: bool) -> Result<Statement> {
+    /// A temporary table of the file's columns, spread like the table it will meet, so that rows meet on their own node.
+    fn create(&self, with_deleted: bool) -> Result<Statement> {
         let mut columns: Vec<String> = self.columns.iter().map(|(ident, data_type)| format!("{ident} {data_type}")).collect();
         if with_deleted {
             columns.push(format!("{} {}", self.deleted, WarehouseType::Boolean));
         }
-        let text = format!("CREATE TEMP TABLE {table} ({}){}", list(columns), distribution(&self.load.layout.distribution)?);
+        let text = format!("CREATE TEMP TABLE {} ({}){}", self.stage, list(columns), distribution(&self.load.layout.distribution)?);
         Ok(Statement::new(Purpose::Stage, text))
     }
 
@@ -238,60 +232,24 @@ impl<'a> Table<'a> {
     }
 
     fn merge(&self, load: &Load, statements: &mut Vec<Statement>) -> Result<()> {
-        let (target, picked, names) = (self.target, &self.picked, self.names());
-        let same_key = self.same_key(picked);
-        statements.push(self.create(picked, false)?);
-        let key = joined(
-            self.keys().map(|(ident, data_type)| {
-                if data_type.ignores_trailing_blanks() { format!("{ident}, OCTET_LENGTH({ident})") } else { ident.to_string() }
-            }),
-            ", ",
-        );
-        let text = format!(
-            "INSERT INTO {picked} ({names}) SELECT {names} FROM (SELECT {names}, ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY {}) AS {RANK} \
-             FROM {}) AS ranked WHERE {RANK} = 1",
-            self.newest_first()?,
-            self.stage
-        );
-        statements.push(Statement::new(Purpose::Pick, text));
+        let (target, stage) = (self.target, &self.stage);
+        let (same_key, same_values) = (self.same_key(stage), self.same_values(stage));
         if let Some(cursor) = &load.contract.cursor {
             let cursor = Ident::column(cursor.as_str())?;
-            let (stored, new) = (target.column(&cursor), picked.column(&cursor));
+            let (stored, new) = (target.column(&cursor), stage.column(&cursor));
             // NULL is older than everything.
             let text = format!(
-                "DELETE FROM {picked} USING {target} WHERE {same_key} AND ({stored} > {new} OR ({stored} IS NOT NULL AND {new} IS NULL))"
+                "DELETE FROM {stage} USING {target} WHERE {same_key} AND ({stored} > {new} OR ({stored} IS NOT NULL AND {new} IS NULL))"
             );
             statements.push(Statement::new(Purpose::DropStale, text));
         }
-        let same_values = self.same_values(picked);
-        let same = Count { name: "same", query: format!("SELECT COUNT(*) AS n FROM {picked} JOIN {target} ON {same_values}") };
-        let counts = Counts { written: "picked.n - same.n", deleted: "0", unchanged: "same.n" };
-        statements.push(mark(load, target, &counts, &[Count::of_table("picked", picked), same])?);
-        statements.push(Statement::new(Purpose::DropSame, format!("DELETE FROM {picked} USING {target} WHERE {same_values}")));
-        statements.push(Statement::new(Purpose::Delete, format!("DELETE FROM {target} USING {picked} WHERE {same_key}")));
-        statements.push(self.insert(picked, ""));
+        let same = Count { name: "same", query: format!("SELECT COUNT(*) AS n FROM {stage} JOIN {target} ON {same_values}") };
+        let counts = Counts { written: "staged.n - same.n", deleted: "0", unchanged: "same.n" };
+        statements.push(mark(load, target, &counts, &[Count::of_table("staged", stage), same])?);
+        statements.push(Statement::new(Purpose::DropSame, format!("DELETE FROM {stage} USING {target} WHERE {same_values}")));
+        statements.push(Statement::new(Purpose::Delete, format!("DELETE FROM {target} USING {stage} WHERE {same_key}")));
+        statements.push(self.insert(stage, ""));
         Ok(())
-    }
-
-    /// The greatest cursor first. COPY keeps no order of the file's rows, so among equal cursors the values decide: which row wins
-    /// is arbitrary then, but the same in every attempt.
-    fn newest_first(&self) -> Result<String> {
-        let mut order = Vec::new();
-        if let Some(cursor) = &self.load.contract.cursor {
-            order.push(format!("{} DESC NULLS LAST", Ident::column(cursor.as_str())?));
-        }
-        for (ident, data_type) in &self.columns {
-            let is_cursor = self.load.contract.cursor.as_ref().is_some_and(|cursor| format!("\"{cursor}\"") == ident.to_string());
-            let is_key = self.keys().any(|(key, _)| key == ident);
-            if !is_cursor && !is_key && *data_type != WarehouseType::Varbyte {
-                order.push(format!("{ident} DESC NULLS LAST"));
-            }
-        }
-        if order.is_empty() {
-            // Redshift refuses constants here; a key column is as good.
-            order.extend(self.keys().take(1).map(|(ident, _)| ident.to_string()));
-        }
-        Ok(list(order))
     }
 
     fn change(&self, load: &Load, statements: &mut Vec<Statement>) -> Result<()> {

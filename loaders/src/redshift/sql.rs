@@ -156,8 +156,6 @@ pub(super) enum Purpose {
     Stage,
     /// Reads the files.
     Copy,
-    /// Picks one row for each key.
-    Pick,
     /// Drops rows that are older than the stored ones.
     DropStale,
     /// Drops rows that are there already.
@@ -186,7 +184,6 @@ impl Purpose {
             Self::Guard => "guard",
             Self::Stage => "stage",
             Self::Copy => "copy",
-            Self::Pick => "pick",
             Self::DropStale => "drop stale",
             Self::DropSame => "drop same",
             Self::Mark => "mark",

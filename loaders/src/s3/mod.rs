@@ -8,7 +8,7 @@ mod upload;
 
 pub(crate) use config::lacks_credentials;
 pub use config::{AwsOptions, StaticCredentials, s3_client, sdk_config};
-pub use object::{BucketPath, delete, put_new};
+pub use object::{BucketPath, delete, delete_below, put_new};
 pub use probe::probe_bucket;
 pub use upload::abort_stale_uploads;
 

@@ -106,6 +106,25 @@ pub async fn delete(client: &Client, place: &BucketPath) -> Result<()> {
     }
 }
 
+/// Removes everything in the folder `place`.
+///
+/// # Errors
+/// [`S3`] and kin.
+pub async fn delete_below(client: &Client, place: &BucketPath) -> Result<()> {
+    let what = format!("S3 folder \"{}\" could not be listed", place.url());
+    loop {
+        let request = client.list_objects_v2().bucket(&place.bucket).prefix(format!("{}/", place.key));
+        let page = request.send().await.map_err(|error| s3_error(&what, &error))?;
+        for object in page.contents().iter().filter_map(|object| object.key()) {
+            delete(client, &place.with_key(object)).await?;
+        }
+        // What was removed is not listed again, so every page is the first.
+        if !page.is_truncated().unwrap_or(false) {
+            return Ok(());
+        }
+    }
+}
+
 fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }

@@ -1,183 +1,13 @@
-//! The loader against the double: every way of loading, and every way of failing.
+//! Every way of loading.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
 
-use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use object_store::aws::AmazonS3Builder;
-use object_store::path::Path;
-use pipeline_core::contract::{Contract, parse_column};
-use pipeline_core::landing::{Landing, Manifest, Snapshot, SnapshotWriter, WriterSettings};
-use pipeline_core::load::{Distribution, Layout, Load, LoadId, Loader, Mode, Receipt};
-use pipeline_core::name::{ColumnName, TableName};
-use pipeline_loaders::redshift::{Limits, Redshift, RedshiftOptions, Target};
-use serde_json::json;
+use futures::StreamExt;
+use pipeline_core::load::{Loader, Mode};
+use pipeline_loaders::redshift::Redshift;
 
-use crate::servers::{BUCKET, Double, S3};
-
-/// id, store, name, cents, updated_at in seconds, deleted.
-type Row = (i32, i32, Option<&'static str>, i64, Option<i64>, bool);
-
-struct World {
-    double: Double,
-    loader: Redshift,
-    landing: Landing,
-    contract: Contract,
-}
-
-fn name(text: &str) -> ColumnName {
-    ColumnName::new(text).unwrap()
-}
-
-fn contract(columns: &[(&str, &str)]) -> Contract {
-    let columns = columns.iter().map(|(column, text)| {
-        let mut column = parse_column(&name(column), text, &str::to_owned).unwrap();
-        column.description = "What it's called.".to_owned();
-        column
-    });
-    let contract = Contract {
-        table: TableName::model("orders").unwrap(),
-        columns: columns.collect(),
-        key: vec![name("id")],
-        cursor: Some(name("updated_at")),
-        description: "One row per order.".to_owned(),
-    };
-    contract.check().unwrap();
-    contract
-}
-
-const COLUMNS: [(&str, &str); 5] =
-    [("id", "int not null"), ("store_id", "int not null"), ("name", "text(16)"), ("total", "decimal(18,2)"), ("updated_at", "timestamp")];
-
-fn layout() -> Layout {
-    Layout { distribution: Distribution::Key(name("id")), sort: vec![name("store_id")] }
-}
-
-fn options(double: &Double) -> RedshiftOptions {
-    let mut options = RedshiftOptions::new("warehouse", Target::Serverless { workgroup: "analytics".to_owned() }, "dev");
-    options.aws = S3::get().owner();
-    options.endpoint_url = Some(double.endpoint.clone());
-    options.limits =
-        Limits { pause: Duration::from_millis(20), pause_max: Duration::from_millis(200), wait_seconds: 5, ..Limits::default() };
-    options
-}
-
-impl World {
-    async fn new(prefix: &str) -> Self {
-        let double = tokio::task::spawn_blocking(Double::start).await.unwrap();
-        let loader = Redshift::connect(options(&double)).await;
-        let owner = S3::get().owner();
-        let keys = owner.credentials.unwrap();
-        let store = AmazonS3Builder::new()
-            .with_endpoint(S3::get().endpoint.clone())
-            .with_allow_http(true)
-            .with_bucket_name(BUCKET)
-            .with_region(owner.region.unwrap())
-            .with_access_key_id(keys.access_key_id)
-            .with_secret_access_key(keys.secret_access_key)
-            .build()
-            .unwrap();
-        let landing = Landing::new(Arc::new(store), Path::from(prefix), format!("s3://{BUCKET}/{prefix}"));
-        Self { double, loader, landing, contract: contract(&COLUMNS) }
-    }
-
-    async fn snapshot(&self, mode: Mode, rows: &[Row]) -> Snapshot {
-        let schema = if mode == Mode::Changes { self.contract.changes_schema() } else { self.contract.schema() };
-        let folder = format!("nightly/run/orders/{}", uuid::Uuid::now_v7().simple());
-        let writer = SnapshotWriter::new(&self.landing, &folder, Arc::clone(&schema), WriterSettings::default());
-        // Two parts, so that the manifest has more than one line.
-        for (slice, rows) in (0..).zip(rows.chunks(rows.len().div_ceil(2).max(1))) {
-            let mut columns: Vec<ArrayRef> = vec![
-                Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.0))),
-                Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.1))),
-                Arc::new(rows.iter().map(|row| row.2).collect::<StringArray>()),
-                Arc::new(
-                    Decimal128Array::from_iter_values(rows.iter().map(|row| i128::from(row.3))).with_precision_and_scale(18, 2).unwrap(),
-                ),
-                Arc::new(rows.iter().map(|row| row.4.map(|at| at * 1_000_000)).collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
-            ];
-            if mode == Mode::Changes {
-                columns.push(Arc::new(rows.iter().map(|row| Some(row.5)).collect::<BooleanArray>()));
-            }
-            let mut part = writer.part_writer(slice);
-            part.write(&RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()).await.unwrap();
-            part.finish().await.unwrap();
-        }
-        let manifest = Manifest::new("run", "orders", self.contract.clone(), mode == Mode::Changes);
-        writer.finish(manifest, &[], None).await.unwrap()
-    }
-
-    fn load(&self, mode: Mode, revision: i64, base: Option<i64>, snapshot: &Snapshot) -> Load {
-        let digest = snapshot.manifest().digest();
-        let id = LoadId { pipeline: "nightly".to_owned(), table: self.contract.table.clone(), revision, digest };
-        Load { id, run: "run".to_owned(), mode, base, contract: self.contract.clone(), layout: layout() }
-    }
-
-    async fn try_run(&self, mode: Mode, revision: i64, base: Option<i64>, rows: &[Row]) -> pipeline_core::error::Result<Receipt> {
-        let snapshot = self.snapshot(mode, rows).await;
-        let load = self.load(mode, revision, base, &snapshot);
-        self.loader.prepare(&load.contract, &load.layout).await?;
-        let staged = self.loader.stage(&load, &snapshot).await?;
-        let receipt = self.loader.publish(&staged).await?;
-        self.loader.discard(&staged).await?;
-        self.loader.discard(&staged).await?;
-        Ok(receipt)
-    }
-
-    async fn run(&self, mode: Mode, revision: i64, base: Option<i64>, rows: &[Row]) -> Receipt {
-        self.try_run(mode, revision, base, rows).await.unwrap_or_else(|error| panic!("{error:?}\nhint: {}", error.remedy()))
-    }
-
-    /// Runs SQL beside the loader, as an analyst would.
-    async fn sql(&self, text: &str) -> Vec<Vec<String>> {
-        let owner = pipeline_loaders::s3::sdk_config(&S3::get().owner()).await;
-        let config = aws_sdk_redshiftdata::config::Builder::from(&owner).endpoint_url(&self.double.endpoint).build();
-        let client = aws_sdk_redshiftdata::Client::from_conf(config);
-        let sent =
-            client.execute_statement().workgroup_name("analytics").database("dev").sql(text).wait_time_seconds(20).send().await.unwrap();
-        let id = sent.id().unwrap().to_owned();
-        let ended = loop {
-            let found = client.describe_statement().id(&id).wait_time_seconds(20).send().await.unwrap();
-            match found.status().map(|status| status.as_str().to_owned()).as_deref() {
-                Some("FINISHED") => break found,
-                Some("FAILED" | "ABORTED") => panic!("{text}: {:?}", found.error()),
-                _ => {}
-            }
-        };
-        if ended.has_result_set() != Some(true) {
-            return Vec::new();
-        }
-        let found = client.get_statement_result().id(&id).send().await.unwrap();
-        let words = |field: &aws_sdk_redshiftdata::types::Field| match field {
-            aws_sdk_redshiftdata::types::Field::StringValue(text) => text.clone(),
-            aws_sdk_redshiftdata::types::Field::LongValue(number) => number.to_string(),
-            aws_sdk_redshiftdata::types::Field::BooleanValue(value) => value.to_string(),
-            aws_sdk_redshiftdata::types::Field::IsNull(_) => "NULL".to_owned(),
-            other => format!("{other:?}"),
-        };
-        found.records().iter().map(|record| record.iter().map(words).collect()).collect()
-    }
-
-    /// The table's rows: id, then name and total.
-    async fn table(&self) -> BTreeMap<i32, (String, String)> {
-        let rows = self.sql("SELECT id, name, total FROM marts.orders ORDER BY id").await;
-        let count = rows.len();
-        let table: BTreeMap<_, _> = rows.into_iter().map(|row| (row[0].parse().unwrap(), (row[1].clone(), row[2].clone()))).collect();
-        assert_eq!(table.len(), count, "a key stands twice");
-        table
-    }
-
-    async fn marker(&self) -> Option<i64> {
-        self.loader.marker("nightly", &self.contract.table).await.unwrap().map(|marker| marker.revision)
-    }
-
-    fn count(&self, operation: &str) -> u64 {
-        let calls = self.double.calls();
-        let count = calls.pointer(&format!("/operations/{operation}")).or_else(|| calls.get(operation)).and_then(serde_json::Value::as_u64);
-        count.unwrap_or(0)
-    }
-}
+use crate::servers::BUCKET;
+use crate::world::{COLUMNS, World, contract, layout, options};
 
 fn at(row: (&str, &str)) -> (String, String) {
     (row.0.to_owned(), row.1.to_owned())
@@ -223,15 +53,32 @@ async fn rows_come_and_go_in_every_mode() {
     assert_eq!(world.table().await[&5].0, "no cursor ", "a blank at the end counts");
     assert_eq!(world.table().await[&2].0, "two");
 
-    let receipt = world.run(Mode::Append, 5, None, &[(6, 1, None, 6, None, false)]).await;
+    // Equal cursors: the later row wins, whichever part it is in; without a cursor's help NULL loses.
+    let tied = [
+        (8, 1, Some("earlier"), 1, Some(7), false),
+        (10, 1, Some("late but NULL"), 1, Some(7), false),
+        (8, 1, Some("later"), 2, Some(7), false),
+        (10, 1, Some("NULL"), 2, None, false),
+        (8, 1, Some("later, older"), 3, Some(6), false),
+    ];
+    let receipt = world.run(Mode::Merge, 5, None, &tied).await;
+    assert_eq!((receipt.rows_written, receipt.rows_unchanged), (2, 0));
+    let table = world.table().await;
+    assert_eq!((table[&8].0.as_str(), table[&10].0.as_str()), ("later", "late but NULL"));
+    let left = world.landing.store().list(Some(&world.landing.path("nightly")));
+    let left: Vec<String> = left.map(|object| object.unwrap().location.to_string()).collect().await;
+    assert!(!left.iter().any(|key| key.contains("copy-")), "discarding left {left:?}");
+    world.run(Mode::Changes, 6, Some(5), &[(8, 1, None, 0, None, true), (10, 1, None, 0, None, true)]).await;
+
+    let receipt = world.run(Mode::Append, 7, None, &[(6, 1, None, 6, None, false)]).await;
     assert_eq!(receipt.rows_written, 1);
     assert_eq!(world.table().await.len(), 5);
-    let receipt = world.run(Mode::Replace, 6, None, &[(7, 1, Some(""), 7, None, false)]).await;
+    let receipt = world.run(Mode::Replace, 8, None, &[(7, 1, Some(""), 7, None, false)]).await;
     assert_eq!((receipt.rows_written, receipt.rows_deleted), (1, 5));
     assert_eq!(world.table().await, BTreeMap::from([(7, at(("", "0.07")))]));
     let history = world.sql("SELECT revision, mode, run FROM pipeline_meta.loads ORDER BY revision").await;
     let modes: Vec<&str> = history.iter().map(|row| row[1].as_str()).collect();
-    assert_eq!(modes, ["replace", "changes", "merge", "merge", "append", "replace"]);
+    assert_eq!(modes, ["replace", "changes", "merge", "merge", "merge", "changes", "append", "replace"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -392,111 +239,4 @@ async fn doctor_finds_a_working_warehouse_and_names_what_is_missing() {
     wrong.limits.attempts_max = 1;
     let probes = Redshift::connect(wrong).await.probe(&format!("s3://{BUCKET}/doctor"), "three").await;
     assert!(probes.len() == 1 && !probes[0].ok, "{probes:?}");
-}
-
-/// Faults that pass: the loader waits them out, and no row is lost or repeated.
-const PASSING: [&str; 7] =
-    ["lost_response", "error_after", "error_before", "throttle", "active_statements", "active_sessions", "serialization"];
-
-#[tokio::test(flavor = "multi_thread")]
-async fn faults_of_the_service_are_waited_out() {
-    let world = World::new("faults").await;
-    world.run(Mode::Replace, 1, None, &[(1, 1, None, 1, None, false)]).await;
-    let mut revision = 1;
-    for kind in PASSING {
-        world.double.reset();
-        world.double.fail(&json!([{"operation": "BatchExecuteStatement", "kind": kind}]));
-        revision += 1;
-        let id = i32::try_from(revision).unwrap();
-        let receipt = world.run(Mode::Append, revision, None, &[(id, 1, None, 1, None, false)]).await;
-        assert_eq!((receipt.rows_written, receipt.was_there), (1, false), "{kind}");
-        let calls = world.double.calls();
-        assert_eq!(calls["armed"], json!([]), "{kind} did not happen");
-        assert!(world.count("BatchExecuteStatement") >= 2, "{kind}: {calls}");
-        if ["lost_response", "error_after"].contains(&kind) {
-            assert_eq!((calls["token_replays"].as_u64(), calls["token_conflicts"].as_u64()), (Some(1), Some(0)), "{kind}: {calls}");
-        }
-        assert_eq!(world.table().await.len(), usize::try_from(revision).unwrap(), "{kind} lost or repeated rows");
-        assert_eq!(world.marker().await, Some(revision));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn faults_between_the_steps_are_waited_out() {
-    let world = World::new("steps").await;
-    world.run(Mode::Replace, 1, None, &[(1, 1, None, 1, None, false)]).await;
-    let faults = [
-        ("ExecuteStatement", "lost_response"),
-        ("ExecuteStatement", "throttle"),
-        ("ExecuteStatement", "serialization"),
-        ("GetStatementResult", "throttle"),
-        ("GetStatementResult", "error_before"),
-        ("GetStatementResult", "lost_response"),
-    ];
-    for ((operation, kind), revision) in faults.into_iter().zip(2..) {
-        world.double.reset();
-        world.double.fail(&json!([{"operation": operation, "kind": kind}]));
-        let id = i32::try_from(revision).unwrap();
-        world.run(Mode::Append, revision, None, &[(id, 1, None, 1, None, false)]).await;
-        assert_eq!(world.double.calls()["armed"], json!([]), "{kind} did not happen at {operation}");
-        assert_eq!(world.table().await.len(), usize::try_from(revision).unwrap(), "{kind} at {operation}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn faults_that_stay_end_in_an_error_of_their_kind() {
-    let world = World::new("staying").await;
-    world.run(Mode::Replace, 1, None, &[(1, 1, None, 1, None, false)]).await;
-    let snapshot = world.snapshot(Mode::Append, &[(2, 1, None, 1, None, false)]).await;
-    let load = world.load(Mode::Append, 2, None, &snapshot);
-    let mut impatient = options(&world.double);
-    impatient.limits.attempts_max = 3;
-    let loader = Redshift::connect(impatient.clone()).await;
-    let staged = loader.stage(&load, &snapshot).await.unwrap();
-    for (kind, code) in [("active_statements", "E-REDSHIFT-UNAVAILABLE"), ("serialization", "E-REDSHIFT-CONTENDED")] {
-        world.double.reset();
-        let fault = |nth: u32| json!({"operation": "BatchExecuteStatement", "kind": kind, "nth": nth});
-        world.double.fail(&json!((1..=20).map(fault).collect::<Vec<_>>()));
-        let error = loader.publish(&staged).await.unwrap_err();
-        assert_eq!((error.code().name, error.kind().exit_code()), (code, 4), "{error:?}");
-        world.double.reset();
-        assert_eq!((world.table().await.len(), world.marker().await), (1, Some(1)), "{kind}");
-    }
-
-    // A statement that does not end is cancelled, and may be tried again.
-    world.double.fail(&json!([{"operation": "BatchExecuteStatement", "kind": "slow", "seconds": 60.0}]));
-    impatient.limits.statement_timeout = Duration::from_secs(1);
-    impatient.limits.wait_seconds = 1;
-    let hurried = Redshift::connect(impatient).await;
-    let error = hurried.publish(&staged).await.unwrap_err();
-    assert_eq!(error.code().name, "E-REDSHIFT-TIMEOUT", "{error:?}");
-    assert_eq!(loader.publish(&staged).await.unwrap().rows_written, 1);
-    assert_eq!(world.table().await.len(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_warehouse_refuses_is_named_and_taken_back() {
-    let world = World::new("refused").await;
-    world.run(Mode::Replace, 1, None, &[(1, 1, None, 1, None, false)]).await;
-
-    // A part that is gone by the time of COPY.
-    let snapshot = world.snapshot(Mode::Append, &[(2, 1, None, 1, None, false), (3, 1, None, 1, None, false)]).await;
-    let load = world.load(Mode::Append, 2, None, &snapshot);
-    let staged = world.loader.stage(&load, &snapshot).await.unwrap();
-    let path = world.landing.path(&snapshot.manifest().parts[1].key);
-    object_store::ObjectStoreExt::delete(&world.landing.store(), &path).await.unwrap();
-    let error = world.loader.publish(&staged).await.unwrap_err();
-    assert_eq!((error.code().name, error.kind().exit_code()), ("E-REDSHIFT-COPY", 6), "{error:?}");
-    assert!(error.message().contains("copy") && error.message().contains("orders"), "{error:?}");
-    assert_eq!((world.table().await.len(), world.marker().await), (1, Some(1)));
-
-    // A NULL where the table has NOT NULL, which changes may carry for removed rows only.
-    world.sql("CREATE TABLE marts.strict (id INTEGER NOT NULL, store_id INTEGER NOT NULL, name VARCHAR(16) NOT NULL, total DECIMAL(18,2), updated_at TIMESTAMPTZ)").await;
-    let mut strict = contract(&COLUMNS.map(|(column, text)| if column == "name" { (column, "text(16) not null") } else { (column, text) }));
-    strict.table = TableName::model("strict").unwrap();
-    let world = World { contract: strict, ..world };
-    let error = world.try_run(Mode::Changes, 1, None, &[(1, 1, None, 1, None, false)]).await.unwrap_err();
-    assert_eq!(error.code().name, "E-REDSHIFT-COPY", "{error:?}");
-    assert!(error.causes().iter().any(|cause| cause.contains("\"name\"") && cause.contains("NULL")), "{error:?}");
-    assert_eq!(world.marker().await, None);
 }
