@@ -11,14 +11,25 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use pipeline_loaders::s3::{AwsOptions, StaticCredentials};
+use aws_sdk_s3::primitives::ByteStream;
+use pipeline_loaders::s3::{AwsOptions, StaticCredentials, s3_client, sdk_config};
 use tempfile::TempDir;
 
-/// No server takes so long to start.
+/// No double takes so long to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Runs the program until standard input ends, then stops it and waits.
-const KEEPER: &str = r#""$@" <&- & server=$!; read _; kill -TERM "$server"; for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$server" 2>/dev/null || exit 0; sleep 0.5; done; kill -KILL "$server""#;
+/// Neither does an S3 server, whose start can be tried again.
+const S3_START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs the program until standard input ends, then stops it, waits, and removes its folder.
+const KEEPER: &str = r#"
+"$@" <&- & server=$!
+read _
+kill -TERM "$server"
+for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$server" 2>/dev/null || break; sleep 0.5; done
+kill -KILL "$server" 2>/dev/null
+cd / && rm -rf "$FOLDER"
+"#;
 
 const KEYS: (&str, &str) = ("OWNER00000000000000A", "owner-secret");
 const READER: (&str, &str) = ("READER0000000000000A", "reader-secret");
@@ -29,11 +40,14 @@ pub(crate) const BUCKET: &str = "lake";
 /// The region everything claims to be in.
 pub(crate) const REGION: &str = "us-east-1";
 
+/// A port that is free now, as the one 10000 above is, where SeaweedFS listens too. Both lie below those that the system gives to
+/// connections, so that only another server can take them meanwhile.
 fn free_port() -> u16 {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // SeaweedFS listens on each port plus 10000 too.
-        if port < 55_000 && TcpListener::bind(("127.0.0.1", port + 10_000)).is_ok() {
+        let seed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = 12_000 + seed % 10_000;
+        if is_free(port) && is_free(port + 10_000) {
             return port;
         }
     }
@@ -58,6 +72,7 @@ fn spawn(program: &Path, arguments: &[String], folder: &Path, environment: &[(&s
         .arg(program)
         .args(arguments)
         .envs(environment.iter().copied())
+        .env("FOLDER", folder)
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(log.try_clone().unwrap())
@@ -94,6 +109,13 @@ impl S3 {
     }
 
     fn start() -> Self {
+        // A port may be taken between the look and the start.
+        let started = (0..3).find_map(|_| Self::attempt().inspect_err(|log| println!("the S3 server did not start: {log}")).ok());
+        started.expect("the S3 server does not start")
+    }
+
+    /// The server, or what it printed.
+    fn attempt() -> Result<Self, String> {
         let folder = TempDir::new().unwrap();
         let identity = |name: &str, keys: (&str, &str), actions: &[&str]| serde_json::json!({"name": name, "credentials": [{"accessKey": keys.0, "secretKey": keys.1}], "actions": actions});
         let identities = serde_json::json!({"identities": [
@@ -114,23 +136,21 @@ impl S3 {
         let keeper = spawn(&service("weed"), &arguments, folder.path(), &[("GOMEMLIMIT", "400MiB"), ("WEED_S3_SSE_KEY", "any")]);
         let endpoint = format!("http://127.0.0.1:{port}");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let config = pipeline_loaders::s3::sdk_config(&options(&endpoint, KEYS)).await;
-            let client = pipeline_loaders::s3::s3_client(&config);
-            let began = Instant::now();
-            loop {
-                // Listening is not yet working: the first object needs a volume.
-                drop(client.create_bucket().bucket(BUCKET).send().await);
-                let body = aws_sdk_s3::primitives::ByteStream::from_static(b"x");
-                if client.put_object().bucket(BUCKET).key("ready").body(body).send().await.is_ok() {
-                    break;
-                }
-                let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-                assert!(began.elapsed() < START_TIMEOUT, "the S3 server did not start: {log}");
-                tokio::time::sleep(Duration::from_millis(200)).await;
+        let client = s3_client(&runtime.block_on(sdk_config(&options(&endpoint, KEYS))));
+        let began = Instant::now();
+        loop {
+            // Listening is not yet working: the first object needs a volume.
+            let body = ByteStream::from_static(b"x");
+            drop(runtime.block_on(client.create_bucket().bucket(BUCKET).send()));
+            if runtime.block_on(client.put_object().bucket(BUCKET).key("ready").body(body).send()).is_ok() {
+                return Ok(Self { endpoint, _folder: folder, _keeper: keeper });
             }
-        });
-        Self { endpoint, _folder: folder, _keeper: keeper }
+            let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+            if began.elapsed() > S3_START_TIMEOUT || log.contains("not available") {
+                return Err(log);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
 
     /// How clients of the owner reach it.
