@@ -101,6 +101,11 @@ pub static STORAGE: Code = Code {
 pub const CODES: &[&Code] =
     &[&MODEL_FILE, &SQL, &MODEL_CYCLE, &MODEL_INPUT, &MODEL_SCHEMA, &MODEL_TEST, &MODEL_TEXT, &PARAMETER, &VALUE, &MEMORY, &STORAGE];
 
+/// Whether the memory limit is what an error is about.
+pub(crate) fn is_memory(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
 /// The error of ours for one of the query engine's, about `what` (such as `model "orders" could not be computed`).
 pub(crate) fn failure(what: impl Into<String>, error: DataFusionError) -> Error {
     let what = what.into();
@@ -148,7 +153,8 @@ fn shared_failure(what: String, error: &DataFusionError) -> Error {
         | DataFusionError::Configuration(text)
         | DataFusionError::Substrait(text) => Error::new(&SQL, what).caused_by(first_line(text)),
         DataFusionError::Execution(_) => Error::new(&VALUE, what).caused_by("a value could not be computed"),
-        DataFusionError::ResourcesExhausted(_) => Error::new(&MEMORY, what).caused_by("the memory limit is reached"),
+        // These texts name operators and sizes only.
+        DataFusionError::ResourcesExhausted(text) => Error::new(&MEMORY, what).caused_by(first_line(text)),
         DataFusionError::IoError(error) => Error::new(&STORAGE, what).caused_by(error.kind()),
         DataFusionError::ParquetError(_) => Error::new(&STORAGE, what).caused_by("a Parquet file cannot be read or written"),
         DataFusionError::ObjectStore(_) => Error::new(&STORAGE, what).caused_by("an object of the store cannot be read"),

@@ -24,6 +24,7 @@
 //! let night = "business_date(arrow_cast('2025-10-26T02:30:00Z', 'Timestamp(µs, \"UTC\")'), 'Europe/Warsaw', '04:00')";
 //! let rows: Vec<_> = session.query(&format!("SELECT {night} AS business_date")).await?.try_collect().await?;
 //! assert_eq!(rows[0].num_rows(), 1);
+//! # std::fs::remove_dir_all(std::env::temp_dir().join("pipeline-example")).expect("the example's folder is there");
 //! # Ok(())
 //! # })
 //! # }

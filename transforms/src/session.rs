@@ -32,6 +32,14 @@ use crate::functions::{self, bound::Bindings};
 /// The catalog that all tables stand in; nobody needs to write it.
 const CATALOG: &str = "lake";
 
+/// Rows of a batch, at most and at least: a sort has to hold one or two of them whatever its share of the memory is, so that
+/// batches shrink with the limit.
+const BATCH_ROWS_MAX: usize = 8192;
+const BATCH_ROWS_MIN: usize = 1024;
+
+/// Of the memory limit, what stands for one row of a batch: at 256 MiB batches have their full length.
+const BATCH_SHARE_BYTES: usize = 32 * 1024;
+
 /// What an [`Engine`] is made with.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -106,13 +114,20 @@ impl Engine {
 
     fn context(&self, bindings: &Arc<Bindings>, catalog: &Arc<LakeCatalog>, joins: JoinsBy) -> SessionContext {
         let mut config = SessionConfig::new()
-            .with_target_partitions(self.options.target_partitions.max(1))
+            .with_target_partitions(match joins {
+                JoinsBy::Hash => self.options.target_partitions.max(1),
+                // Where memory is short, fewer sorts at once have more of it each.
+                JoinsBy::Merge => 1,
+            })
             .with_default_catalog_and_schema(CATALOG, TableName::MARTS)
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(true)
-            .with_parquet_pruning(true);
+            .with_parquet_pruning(true)
+            .with_batch_size((self.options.memory_limit_bytes / BATCH_SHARE_BYTES).clamp(BATCH_ROWS_MIN, BATCH_ROWS_MAX));
         let settings = config.options_mut();
         settings.execution.time_zone = Some("UTC".to_owned());
+        // What each sort keeps aside to merge what it spilled; a plan has a dozen sorts, and all of them share the limit.
+        settings.execution.sort_spill_reservation_bytes = self.options.memory_limit_bytes / 64;
         settings.execution.parquet.pushdown_filters = true;
         settings.execution.parquet.reorder_filters = true;
         settings.execution.parquet.schema_force_view_types = false;

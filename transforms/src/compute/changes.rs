@@ -8,7 +8,8 @@ use datafusion::common::{Column, DataFusionError, JoinType, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::functions_aggregate::count::count;
 use datafusion::logical_expr::{Expr, SortExpr, ident, lit};
-use futures::StreamExt;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::{Contract, DELETED_COLUMN};
 use pipeline_core::error::{Error, Result};
@@ -16,7 +17,7 @@ use pipeline_core::error::{Error, Result};
 use super::digest::row_digest;
 use super::spilled::Spilled;
 use super::{Missing, typed};
-use crate::errors::failure;
+use crate::errors::{failure, is_memory};
 use crate::model::Model;
 use crate::session::{JoinsBy, Session};
 
@@ -26,6 +27,7 @@ const HASHED_ROW_BYTES: usize = 192;
 /// A digest of the row as it stands; the name cannot be a column's, which have no spaces.
 const DIGEST: &str = "row digest";
 
+/// The rows that are new or changed, then the keys that are gone, each in the order of the contract's sort columns and key.
 pub(super) async fn changes(
     session: &Session,
     model: &Model,
@@ -33,8 +35,7 @@ pub(super) async fn changes(
     current: Option<Arc<dyn TableProvider>>,
 ) -> Result<BatchStream> {
     let what = format!("changes of model \"{}\" could not be told", model.table());
-    let frame = compare(session, model, &result, current).await.map_err(|error| failure(&what, error))?;
-    let rows = Box::pin(frame.execute_stream()).await.map_err(|error| failure(&what, error))?;
+    let rows = Box::pin(start(session, model, &result, current)).await.map_err(|error| failure(&what, error))?;
     let schema = model.contract.changes_schema();
     let wanted = Arc::clone(&schema);
     let batches = rows.map(move |batch| {
@@ -46,23 +47,51 @@ pub(super) async fn changes(
     Ok(BatchStream::new(schema, batches))
 }
 
-async fn compare(
+/// Starts the comparison with joins that should fit, and again with joins that spill if they turn out not to. As both parts are
+/// sorted, everything that takes memory has been taken when the first batch comes.
+async fn start(
     session: &Session,
     model: &Model,
     result: &Spilled,
     current: Option<Arc<dyn TableProvider>>,
-) -> Result<DataFrame, DataFusionError> {
-    let contract = &model.contract;
-    let sort = order(model);
-    let Some(current) = current else {
-        return marked(result.read(session).await?, contract)?.sort(sort);
+) -> Result<Rows, DataFusionError> {
+    let first = match &current {
+        Some(current) => joins(session, current).await?,
+        None => JoinsBy::Hash,
     };
-    let joins = joins(session, &current).await?;
+    for joins in [first, JoinsBy::Merge] {
+        // One part after the other, so that each has the memory for itself.
+        let parts = parts(session, joins, model, result, current.clone()).await?;
+        let mut rows: Rows = futures::stream::iter(parts).then(|part| Box::pin(part.execute_stream())).try_flatten().boxed();
+        match rows.next().await {
+            Some(Err(error)) if joins == JoinsBy::Hash && is_memory(&error) => {
+                tracing::info!(model = %model.table(), "not enough memory to compare by hash joins, trying again with joins that spill");
+            }
+            Some(head) => return Ok(futures::stream::iter([head]).chain(rows).boxed()),
+            None => return Ok(rows),
+        }
+    }
+    Err(DataFusionError::ResourcesExhausted("a comparison by joins that spill".to_owned()))
+}
+
+type Rows = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
+
+async fn parts(
+    session: &Session,
+    joins: JoinsBy,
+    model: &Model,
+    result: &Spilled,
+    current: Option<Arc<dyn TableProvider>>,
+) -> Result<Vec<DataFrame>, DataFusionError> {
+    let contract = &model.contract;
     let session = session.joining_by(joins);
     let new = result.read(&session).await?;
+    let Some(current) = current else {
+        return Ok(vec![marked(new, contract)?.sort(order(model))?]);
+    };
     let old = typed(session.context().read_table(current)?, &contract.schema(), Missing::IsNull)?;
     let changed = marked(new_or_changed(&new, &old, contract)?, contract)?;
-    changed.union(gone(&new, old, contract)?)?.sort(sort)
+    Ok(vec![changed.sort(order(model))?, gone(&new, old, contract)?.sort(order(model))?])
 }
 
 /// Hash joins while the table's keys and digests take at most a quarter of the memory, so that other models have theirs.

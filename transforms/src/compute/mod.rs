@@ -24,15 +24,16 @@ use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
 use pipeline_core::model::Computed;
 
-use crate::errors::{MODEL_INPUT, MODEL_SCHEMA, failure};
+use crate::errors::{MODEL_INPUT, MODEL_SCHEMA, failure, is_memory};
 use crate::model::{Model, ModelSet, PREVIOUS};
 use crate::session::{JoinsBy, Session};
 use spilled::Spilled;
+use tracing::Instrument;
 
 impl Session {
     /// Computes a model and compares it with `current`, the table as it stands (None: there is none yet, so all rows are new).
-    /// The changes are the rows that are new or differ in any column, and the keys that are gone, marked in the last column;
-    /// they come in the order of the contract's sort columns and key.
+    /// The changes are the rows that are new or differ in any column, then the keys that are gone, marked in the last column; each
+    /// of the two in the order of the contract's sort columns and key.
     ///
     /// # Errors
     /// [`MODEL_INPUT`] if a table it reads is missing, [`MODEL_SCHEMA`] if the statement does not give what the contract says,
@@ -53,10 +54,12 @@ impl Session {
             let empty = || Arc::new(EmptyTable::new(model.contract.schema())) as Arc<dyn TableProvider>;
             session.register_table(PREVIOUS, model.table().table(), current.clone().unwrap_or_else(empty));
         }
-        let result = Box::pin(session.materialize(model)).await?;
-        let warnings = checks::check(&session, model, &result).await?;
+        let table = model.table();
+        let result = Box::pin(session.materialize(model)).instrument(tracing::info_span!("statement", model = %table)).await?;
+        let warnings = Box::pin(checks::check(&session, model, &result)).instrument(tracing::info_span!("checks", model = %table)).await?;
         let rows = result.rows();
-        let changes = changes::changes(&session, model, result, current).await?;
+        let comparison = tracing::info_span!("comparison", model = %table, rows);
+        let changes = Box::pin(changes::changes(&session, model, result, current)).instrument(comparison).await?;
         Ok(Computed { changes, rows, warnings })
     }
 
@@ -78,7 +81,7 @@ impl Session {
             Err(error) => return Err(error),
         };
         match first {
-            Err(DataFusionError::ResourcesExhausted(_)) => {
+            Err(error) if is_memory(&error) => {
                 tracing::info!(model = %model.table(), "not enough memory for hash joins, trying again with joins that spill");
                 let patient = self.joining_by(JoinsBy::Merge);
                 let frame = patient.plan(model).await?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use datafusion::common::runtime::JoinSet;
 use datafusion::dataframe::DataFrame;
@@ -39,7 +39,10 @@ impl Spilled {
         let folder = Folder::new(session, model)?;
         let streams = Box::pin(frame.execute_stream_partitioned()).await?;
         let mut writers = JoinSet::new();
-        let schema = model.contract.schema();
+        // Broken promises of NULL-ability are for the checks to tell, with the column's name.
+        let declared = model.contract.schema();
+        let schema =
+            Arc::new(Schema::new(declared.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()));
         for (index, stream) in streams.into_iter().enumerate() {
             let path = folder.path.join(format!("{index}.parquet"));
             writers.spawn(write_part(path, Arc::clone(&schema), stream));
@@ -68,15 +71,10 @@ async fn write_part(path: PathBuf, schema: SchemaRef, mut rows: SendableRecordBa
     // Read once or twice, soon: light compression, and statistics would not be asked.
     let properties =
         WriterProperties::builder().set_compression(Compression::SNAPPY).set_statistics_enabled(EnabledStatistics::None).build();
-    let declared = Arc::new(schema.as_ref().clone().with_metadata(std::collections::HashMap::new()));
-    let nullable = Arc::new(arrow::datatypes::Schema::new(
-        declared.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>(),
-    ));
-    let mut writer = ArrowWriter::try_new(File::create(path)?, Arc::clone(&nullable), Some(properties))?;
+    let mut writer = ArrowWriter::try_new(File::create(path)?, Arc::clone(&schema), Some(properties))?;
     let mut count = 0;
     while let Some(batch) = rows.next().await {
-        // Broken promises of NULL-ability are for the checks to tell, with the column's name.
-        let batch = arrow::array::RecordBatch::try_new(Arc::clone(&nullable), batch?.columns().to_vec())?;
+        let batch = arrow::array::RecordBatch::try_new(Arc::clone(&schema), batch?.columns().to_vec())?;
         count += batch.num_rows() as u64;
         writer.write(&batch)?;
         if writer.in_progress_size() > ROW_GROUP_BYTES_MAX {
