@@ -11,7 +11,6 @@ pub(crate) fn now() -> DateTime<Utc> {
 /// Seconds since 1970 with a fraction, as AWS JSON writes times.
 pub(crate) fn epoch_seconds(at: DateTime<Utc>) -> f64 {
     // Milliseconds fit a double's 53 bits for 285,000 years.
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds of our era are exact in a double")]
     let milliseconds = at.timestamp_millis() as f64;
     milliseconds / 1000.0
 }

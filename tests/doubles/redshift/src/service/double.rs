@@ -33,13 +33,16 @@ pub(crate) struct Limits {
     pub(crate) enforce_rates: bool,
 }
 
+/// When a token came, and the statement it brought.
+type Remembered = (DateTime<Utc>, Arc<Statement>);
+
 /// The double.
 pub(crate) struct Double {
     pub(crate) postgres: PgConnectOptions,
     pub(crate) surroundings: Surroundings,
     limits: Limits,
     statements: Mutex<Vec<Arc<Statement>>>,
-    tokens: Mutex<HashMap<String, (DateTime<Utc>, Arc<Statement>)>>,
+    tokens: Mutex<HashMap<String, Remembered>>,
     sessions: Mutex<HashMap<String, Arc<Session>>>,
     pools: Mutex<HashMap<String, PgPool>>,
     ledger: Mutex<Ledger>,

@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
+use super::attributes::Attributes;
 use super::cursor::{Cursor, names};
 use super::data_type::DataType;
 use super::error::SqlError;
 use super::name::{RelationName, literal, quote, stored};
 use super::plan::{Definition, Plan};
 use super::rewrite::Rewriting;
-use super::table::{self, Attributes, Column};
+use super::table::{self, Column};
 
 /// ALTER TABLE, after those words.
 pub(crate) fn alter(cursor: &mut Cursor<'_>, rewriting: &Rewriting) -> Result<Plan, SqlError> {
@@ -164,7 +165,7 @@ fn alter_part(cursor: &mut Cursor<'_>, table: &RelationName) -> Result<Plan, Sql
     } else if cursor.is_symbol("(") {
         json!({ "sortkey": names(cursor.group()?)?.iter().map(|column| stored(column)).collect::<Vec<_>>() })
     } else if attributes.parse(cursor)? {
-        attributes.remembered()
+        attributes.changed()
     } else {
         return Err(cursor.unexpected());
     };

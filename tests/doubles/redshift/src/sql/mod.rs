@@ -1,6 +1,7 @@
 //! Redshift's SQL: read, refused where Redshift refuses, and put in PostgreSQL's words.
 
 mod alter;
+mod attributes;
 pub(crate) mod cursor;
 pub(crate) mod data_type;
 pub(crate) mod error;

@@ -1,5 +1,6 @@
 //! From a statement's tokens to what is to be done on PostgreSQL. Pure: nothing here touches a server.
 
+use super::attributes::Attributes;
 use super::cursor::Cursor;
 use super::error::SqlError;
 use super::merge;
@@ -192,9 +193,10 @@ fn select_into(tokens: &[Token], place: usize, rewriting: &Rewriting) -> Result<
     let table = cursor.relation()?;
     let mut selected = tokens.get(..place).unwrap_or_default().to_vec();
     selected.extend_from_slice(cursor.rest());
+    refuse::table_query(&selected)?;
     let query = query_sql(&selected, rewriting)?;
     let kind = if temporary || table.is_hash() { "TEMP TABLE" } else { "TABLE" };
-    let after = vec![table::adopt(&table, &table::Attributes::default().remembered(), &[])];
+    let after = vec![table::adopt(&table, &Attributes::default().remembered(), &[])];
     Ok(Plan::Define(Definition { after, ..Definition::new(format!("CREATE {kind} {} AS {query}", table.sql())) }))
 }
 

@@ -28,6 +28,17 @@ pub(crate) fn query(tokens: &[Token]) -> Result<(), SqlError> {
     generate_series(tokens)
 }
 
+/// A query that makes a table: nothing of it may run on the leader node only.
+pub(crate) fn table_query(tokens: &[Token]) -> Result<(), SqlError> {
+    query(tokens)?;
+    if tokens.iter().any(|token| token.is_word("generate_series")) { Err(leader_only()) } else { Ok(()) }
+}
+
+fn leader_only() -> SqlError {
+    SqlError::unsupported("Specified types or functions (one per INFO message) not supported on Redshift tables.")
+        .with_detail("Function \"generate_series(integer,integer)\" not supported.")
+}
+
 /// A change also may not return rows, or resolve conflicts.
 pub(crate) fn change(tokens: &[Token]) -> Result<(), SqlError> {
     query(tokens)?;
@@ -125,8 +136,7 @@ fn generate_series(tokens: &[Token]) -> Result<(), SqlError> {
     });
     let creates = tokens.first().is_some_and(|token| token.is_word("create") || token.is_word("insert"));
     if with_table || creates {
-        return Err(SqlError::unsupported("Specified types or functions (one per INFO message) not supported on Redshift tables.")
-            .with_detail("Function \"generate_series(integer,integer)\" not supported."));
+        return Err(leader_only());
     }
     Ok(())
 }

@@ -93,7 +93,6 @@ fn skip(used: usize) -> usize {
     used
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the arms of one match have one type")]
 fn push(out: &mut Vec<Token>, sql: &str, used: usize) -> Result<usize, SqlError> {
     out.push(Token::Raw(sql.to_owned()));
     Ok(used)

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::attributes::{Attributes, not_a_key};
 use super::cursor::{Cursor, list, names};
 use super::data_type::DataType;
 use super::error::SqlError;
@@ -13,10 +14,6 @@ use super::token::Token;
 
 /// Developer guide, "Quotas and limits".
 const COLUMNS_MAX: usize = 1600;
-/// Developer guide, "CREATE TABLE": columns of a compound sort key.
-const COMPOUND_SORT_COLUMNS_MAX: usize = 400;
-/// Columns of an interleaved sort key.
-const INTERLEAVED_SORT_COLUMNS_MAX: usize = 8;
 const ENCODINGS: &str = " raw az64 bytedict delta delta32k lzo mostly8 mostly16 mostly32 runlength text255 text32k zstd auto ";
 
 /// A column as declared.
@@ -33,16 +30,6 @@ pub(crate) struct Column {
     pub(crate) not_null: bool,
     /// UNIQUE, PRIMARY KEY or REFERENCES: informational.
     pub(crate) constrained: bool,
-}
-
-/// DISTSTYLE, DISTKEY, SORTKEY, ENCODE AUTO and BACKUP.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Attributes {
-    diststyle: Option<String>,
-    distkey: Option<String>,
-    sortkey: Option<Vec<String>>,
-    interleaved: bool,
-    given: bool,
 }
 
 const COLUMN_WORDS: [&str; 12] =
@@ -160,10 +147,6 @@ fn default_encoding(kind: &DataType, sorts: bool) -> &'static str {
     }
 }
 
-fn not_a_key(column: &str) -> SqlError {
-    SqlError::unsupported(format!("column \"{column}\" of type SUPER cannot be a distribution or sort key"))
-}
-
 fn identity(cursor: &mut Cursor<'_>, given: bool) -> Result<(i64, i64, bool), SqlError> {
     cursor.expect_symbol("(")?;
     let seed = cursor.number()?;
@@ -196,99 +179,6 @@ fn encoding(cursor: &mut Cursor<'_>, kind: &DataType) -> Result<String, SqlError
         return Err(SqlError::new("42804", format!("invalid encoding \"{word}\" specified for column of type {kind}")));
     }
     Ok(if word == "raw" { "none".to_owned() } else { word.clone() })
-}
-
-impl Attributes {
-    /// Reads what stands here; `true` when something was read.
-    pub(crate) fn parse(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, SqlError> {
-        if cursor.accept(&["diststyle"]) {
-            let Token::Word(style) = cursor.take()? else { return Err(cursor.unexpected()) };
-            if !["auto", "even", "key", "all"].contains(&style.as_str()) {
-                return Err(SqlError::syntax(style));
-            }
-            self.diststyle = Some(style.clone());
-        } else if cursor.is_word("distkey") {
-            cursor.take()?;
-            let columns = names(cursor.group()?)?;
-            let [column] = columns.as_slice() else { return Err(SqlError::unsupported("only one column may be the distribution key")) };
-            if self.distkey.replace(column.clone()).is_some() {
-                return Err(SqlError::new("42601", "multiple DISTKEY clauses are not allowed"));
-            }
-        } else if cursor.is_word("sortkey") || cursor.is_words(&["compound", "sortkey"]) || cursor.is_words(&["interleaved", "sortkey"]) {
-            self.interleaved = cursor.accept(&["interleaved"]);
-            cursor.accept(&["compound"]);
-            cursor.expect(&["sortkey"])?;
-            let columns = if cursor.accept(&["auto"]) { Vec::new() } else { names(cursor.group()?)? };
-            if self.sortkey.replace(columns).is_some() {
-                return Err(SqlError::new("42601", "multiple SORTKEY clauses are not allowed"));
-            }
-        } else if cursor.accept(&["encode", "auto"]) {
-        } else if cursor.accept(&["backup"]) {
-            if !cursor.accept(&["yes"]) && !cursor.accept(&["no"]) {
-                return Err(cursor.unexpected());
-            }
-        } else {
-            return Ok(false);
-        }
-        self.given = true;
-        Ok(true)
-    }
-
-    fn parse_all(&mut self, cursor: &mut Cursor<'_>) -> Result<(), SqlError> {
-        while self.parse(cursor)? {}
-        Ok(())
-    }
-
-    /// Takes the columns' own marks over and checks them all against the columns.
-    fn settle(&mut self, columns: &[Column]) -> Result<(), SqlError> {
-        for column in columns.iter().filter(|column| column.distkey) {
-            if self.distkey.replace(column.name.clone()).is_some() {
-                return Err(SqlError::new("42601", "multiple DISTKEY clauses are not allowed"));
-            }
-        }
-        let marked: Vec<String> = columns.iter().filter(|column| column.sortkey).map(|column| column.name.clone()).collect();
-        if !marked.is_empty() && self.sortkey.replace(marked).is_some() {
-            return Err(SqlError::new("42601", "multiple SORTKEY clauses are not allowed"));
-        }
-        self.check_counts()?;
-        for key in self.distkey.iter().chain(self.sortkey.iter().flatten()) {
-            let Some(column) = columns.iter().find(|column| column.name == *key) else {
-                return Err(SqlError::new("42703", format!("column \"{key}\" named in key does not exist")));
-            };
-            if !column.kind.is_scalar() {
-                return Err(not_a_key(key));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_counts(&self) -> Result<(), SqlError> {
-        let count = self.sortkey.as_ref().map_or(0, Vec::len);
-        let limit = if self.interleaved { INTERLEAVED_SORT_COLUMNS_MAX } else { COMPOUND_SORT_COLUMNS_MAX };
-        if count > limit {
-            return Err(SqlError::new("54011", format!("sort key has {count} columns, at most {limit} are allowed")));
-        }
-        match (self.diststyle.as_deref(), &self.distkey) {
-            (Some("key"), None) => Err(SqlError::new("42601", "DISTSTYLE KEY needs a DISTKEY column")),
-            (Some("even" | "all" | "auto"), Some(_)) => Err(SqlError::new("42601", "DISTKEY is only allowed with DISTSTYLE KEY")),
-            _ => Ok(()),
-        }
-    }
-
-    /// What PostgreSQL's catalog cannot hold.
-    pub(crate) fn remembered(&self) -> Value {
-        let diststyle = match (&self.distkey, self.diststyle.as_deref()) {
-            (Some(column), _) => format!("KEY({column})"),
-            (None, Some(style)) => style.to_uppercase(),
-            (None, None) => "AUTO".to_owned(),
-        };
-        json!({
-            "diststyle": diststyle,
-            "distkey": self.distkey.as_deref().map(name::stored),
-            "sortkey": self.sortkey.clone().unwrap_or_default().iter().map(|column| name::stored(column)).collect::<Vec<_>>(),
-            "interleaved": self.interleaved,
-        })
-    }
 }
 
 /// A column list's table constraints: informational, but the columns must exist.
@@ -346,7 +236,7 @@ fn create_from_query(cursor: &mut Cursor<'_>, table: &RelationName, head: &str, 
     attributes.parse_all(cursor)?;
     cursor.expect(&["as"])?;
     attributes.check_counts()?;
-    super::refuse::query(cursor.rest())?;
+    super::refuse::table_query(cursor.rest())?;
     let query = render(&expressions(cursor.rest(), rewriting)?);
     let listed = if columns.is_empty() {
         String::new()

@@ -1,11 +1,12 @@
 //! Views: bound, late-binding and materialized.
 
+use super::attributes::Attributes;
 use super::cursor::{Cursor, names};
 use super::error::SqlError;
 use super::name::{RelationName, literal, quote, stored};
 use super::plan::{Definition, Plan, query_sql};
 use super::rewrite::{Rewriting, render};
-use super::table::{self, Attributes};
+use super::table;
 use super::token::Token;
 
 const LATE: [&str; 4] = ["with", "no", "schema", "binding"];

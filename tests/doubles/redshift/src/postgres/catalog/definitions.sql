@@ -144,7 +144,7 @@ BEGIN
     INSERT INTO _redshift.relations (relation) VALUES (target) ON CONFLICT (relation) DO NOTHING;
     IF attributes->>'distkey' IS NOT NULL THEN
         UPDATE _redshift.relations SET distkey = attributes->>'distkey', diststyle = format('KEY(%s)', attributes->>'distkey') WHERE relation = target;
-    ELSIF attributes ? 'diststyle' AND (NOT attributes ? 'sortkey' OR attributes->>'diststyle' <> 'AUTO') THEN
+    ELSIF attributes ? 'diststyle' THEN
         UPDATE _redshift.relations SET distkey = NULL, diststyle = attributes->>'diststyle' WHERE relation = target;
     END IF;
     IF attributes ? 'sortkey' THEN
