@@ -41,7 +41,8 @@ const COLUMNS: &[(&str, &str)] = &[
 ];
 
 fn contract() -> Result<Contract> {
-    let columns = COLUMNS.iter().map(|(name, text)| parse_column(&ColumnName::new(name)?, text, &|name| name.to_owned())).collect::<Result<_>>()?;
+    let columns =
+        COLUMNS.iter().map(|(name, text)| parse_column(&ColumnName::new(name)?, text, &|name| name.to_owned())).collect::<Result<_>>()?;
     let name = TableName::new("platform", "transactions")?;
     Ok(Contract { table: name, columns, key: vec![ColumnName::new("id")?], cursor: None, description: String::new() })
 }

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pipeline_core::error::{BUG, Error, Result};
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::error::{During, TIMEOUT, UNREACHABLE, URL, failed};
 use super::options::PostgresOptions;
@@ -21,6 +23,7 @@ pub(super) struct Connections {
     options: PgConnectOptions,
     timeout: Duration,
     statement_timeout: Duration,
+    slow_after: Duration,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<PgConnection>>,
 }
@@ -56,6 +59,7 @@ impl Connections {
             options: parsed.application_name(&options.application_name).disable_statement_logging(),
             timeout: options.timeout,
             statement_timeout: options.statement_timeout,
+            slow_after: options.slow_after,
             permits: Arc::new(Semaphore::new(options.connections_max.clamp(1, Semaphore::MAX_PERMITS))),
             idle: Mutex::new(Vec::new()),
         }))
@@ -110,13 +114,47 @@ impl Connections {
 
     /// Executes a query and gives its rows as text.
     pub(super) async fn rows(&self, connection: &mut PgConnection, sql: &str, what: &str) -> Result<Vec<Vec<Option<String>>>> {
-        // Simple queries answer in text, whatever the type.
-        let answer = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection);
-        let rows = match tokio::time::timeout(self.patience(), answer).await {
-            Ok(rows) => rows.map_err(|error| failed(what, &error, During::Executing))?,
-            Err(_) => return Err(Error::new(&TIMEOUT, what)),
+        let asking = async {
+            // Simple queries answer in text, whatever the type.
+            let answer = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(connection);
+            let rows = match tokio::time::timeout(self.patience(), answer).await {
+                Ok(rows) => rows.map_err(|error| failed(what, &error, During::Executing))?,
+                Err(_) => return Err(Error::new(&TIMEOUT, what)),
+            };
+            rows.iter().map(|row: &PgRow| (0..row.len()).map(|place| text(row, place, what)).collect()).collect()
         };
-        rows.iter().map(|row: &PgRow| (0..row.len()).map(|place| text(row, place, what)).collect()).collect()
+        self.watched("postgresql query", sql, asking).await
+    }
+
+    /// Does what a statement needs inside a span of its own, which says how long it took and how it ended.
+    pub(super) async fn watched<T>(&self, name: &str, statement: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let span = tracing::info_span!(
+            "statement",
+            otel.name = name,
+            db.system = "postgresql",
+            db.statement = statement,
+            rows = Empty,
+            duration_ms = Empty,
+            slow = Empty,
+            failed = Empty,
+        );
+        let watching = async {
+            let began = Instant::now();
+            let result = work.await;
+            let duration = began.elapsed();
+            let span = Span::current();
+            span.record("duration_ms", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+            span.record("slow", duration >= self.slow_after);
+            span.record("failed", result.is_err());
+            if duration >= self.slow_after {
+                tracing::warn!(seconds = duration.as_secs(), "a statement was slow");
+            }
+            if let Err(error) = &result {
+                tracing::warn!(at = error.code().name, "a statement failed");
+            }
+            result
+        };
+        watching.instrument(span).await
     }
 }
 

@@ -15,6 +15,9 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// Connections that read at once, if the configuration says nothing.
 const CONNECTIONS_MAX_DEFAULT: usize = 4;
 
+/// Time after which a statement is marked as slow in its span, if the configuration says nothing.
+const SLOW_AFTER_DEFAULT: Duration = Duration::from_secs(60);
+
 /// What this program calls itself in the server's log, if the configuration says nothing.
 const APPLICATION_NAME_DEFAULT: &str = "pipeline";
 
@@ -29,6 +32,8 @@ pub struct PostgresConfig {
     pub timeout: Duration,
     /// Connections that read at once, besides the one that holds the snapshot.
     pub connections_max: usize,
+    /// Time after which a statement is marked as slow in its span.
+    pub slow_after: Duration,
     /// What this program is called in the server's log.
     pub application_name: String,
 }
@@ -45,6 +50,7 @@ impl PostgresConfig {
         };
         let statement_timeout = duration("statement_timeout", STATEMENT_TIMEOUT_DEFAULT)?;
         let timeout = duration("timeout", TIMEOUT_DEFAULT)?;
+        let slow_after = duration("slow_after", SLOW_AFTER_DEFAULT)?;
         let connections_max = match options.number("connections_max")? {
             Some(0) => {
                 return Err(options.error("connections_max", "\"connections_max\" is 0, so nothing could be read").hint("Use 1 or more."));
@@ -54,7 +60,7 @@ impl PostgresConfig {
         };
         let application_name = options.text("application_name")?.unwrap_or_else(|| APPLICATION_NAME_DEFAULT.to_owned());
         options.end()?;
-        Ok(Self { url, statement_timeout, timeout, connections_max, application_name })
+        Ok(Self { url, statement_timeout, timeout, connections_max, slow_after, application_name })
     }
 
     /// With the connection string that the secret holds.
@@ -65,6 +71,7 @@ impl PostgresConfig {
             statement_timeout: self.statement_timeout,
             timeout: self.timeout,
             connections_max: self.connections_max,
+            slow_after: self.slow_after,
             application_name: self.application_name,
         }
     }
@@ -82,6 +89,8 @@ pub struct PostgresOptions {
     /// As in [`PostgresConfig`].
     pub connections_max: usize,
     /// As in [`PostgresConfig`].
+    pub slow_after: Duration,
+    /// As in [`PostgresConfig`].
     pub application_name: String,
 }
 
@@ -94,6 +103,7 @@ impl PostgresOptions {
             statement_timeout: STATEMENT_TIMEOUT_DEFAULT,
             timeout: TIMEOUT_DEFAULT,
             connections_max: CONNECTIONS_MAX_DEFAULT,
+            slow_after: SLOW_AFTER_DEFAULT,
             application_name: APPLICATION_NAME_DEFAULT.to_owned(),
         }
     }

@@ -65,8 +65,8 @@ pub(super) fn read(reading: Reading, slice: &Slice) -> Result<BatchStream> {
     let decoder = Decoder::new(&reading.contract, &reading.columns, reading.key.clone())?.rejecting_to(&reading.quarantine, &slice.summary);
     let schema = reading.contract.schema();
     let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
-    let span = tracing::info_span!("statement", otel.name = "COPY", db.system = "postgresql", db.statement = %range.query, rows = tracing::field::Empty);
-    let task = tokio::spawn(copy(reading, range, decoder, sender).instrument(span));
+    // The task's spans belong to the slice that it reads.
+    let task = tokio::spawn(copy(reading, range, decoder, sender).instrument(tracing::Span::current()));
     let waiting = Waiting { receiver, task: Some(AbortOnDrop(task)) };
     let batches = futures::stream::unfold(waiting, |mut waiting| async move {
         if let Some(batch) = waiting.receiver.recv().await {
@@ -86,9 +86,9 @@ pub(super) fn read(reading: Reading, slice: &Slice) -> Result<BatchStream> {
 async fn copy(reading: Reading, range: Range, mut decoder: Decoder, sender: mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
     let what = format!("table \"{}\" could not be read", reading.relation);
     let mut lent = reading.connections.lend().await?;
+    begin(&mut lent.connection, &range.snapshot, &what).await?;
+    let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", range.query);
     let copying = async {
-        begin(&mut lent.connection, &range.snapshot, &what).await?;
-        let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", range.query);
         let mut chunks = lent.connection.copy_out_raw(&statement).await.map_err(|error| failed(&*what, &error, During::Executing))?;
         while let Some(chunk) = chunks.next().await {
             decoder.push(&chunk.map_err(|error| failed(&*what, &error, During::Executing))?)?;
@@ -99,21 +99,19 @@ async fn copy(reading: Reading, range: Range, mut decoder: Decoder, sender: mpsc
                 }
             }
         }
-        drop(chunks);
         decoder.finish()?;
-        if let Some(batch) = decoder.take_batch()
-            && sender.send(Ok(batch)).await.is_err()
-        {
-            return Ok(false);
-        }
-        sqlx::raw_sql("COMMIT").execute(&mut lent.connection).await.map_err(|error| failed(&*what, &error, During::Executing))?;
-        Ok(true)
+        tracing::Span::current().record("rows", decoder.tuples());
+        Ok(match decoder.take_batch() {
+            Some(batch) => sender.send(Ok(batch)).await.is_ok(),
+            None => true,
+        })
     };
     // The server ends a statement that takes too long; this ends one whose server has gone silent.
-    let is_whole =
-        tokio::time::timeout(reading.connections.patience(), copying).await.unwrap_or_else(|_| Err(Error::new(&TIMEOUT, &*what)))?;
-    tracing::Span::current().record("rows", decoder.tuples());
+    let limited =
+        async { tokio::time::timeout(reading.connections.patience(), copying).await.unwrap_or_else(|_| Err(Error::new(&TIMEOUT, &*what))) };
+    let is_whole = reading.connections.watched(&format!("postgresql copy {}", reading.relation), &statement, limited).await?;
     if is_whole {
+        sqlx::raw_sql("COMMIT").execute(&mut lent.connection).await.map_err(|error| failed(&*what, &error, During::Executing))?;
         lent.give_back();
     }
     // Only now may the server let go of what was read.

@@ -67,16 +67,15 @@ async fn later_readings_move_what_changed_and_nothing_else() {
     assert_eq!((read_first.len(), read_first.last()), (101, Some(&1000)), "rows without a cursor are read once");
 
     let plan = table.plan(&back(10), first.as_ref()).await.unwrap();
-    assert!(
-        plan.slices.is_empty()
-            && plan.summary == "no rows changed since 2025-01-01T01:40:00Z; no index begins with \"at\", so all of it is scanned"
-            || plan.summary == "no rows changed since 2025-01-01T01:40:00Z",
-        "{}",
-        plan.summary
-    );
+    assert!(plan.slices.is_empty());
+    assert_eq!(plan.summary, "no rows changed since 2025-01-01T01:40:00Z");
     assert_eq!((plan.rows_estimated, &plan.checkpoint), (Some(0), &first));
     table.finish().await.unwrap();
 
+    execute(&mut connection, "UPDATE t SET at = at WHERE id = 95").await;
+    let plan = table.plan(&back(10), first.as_ref()).await.unwrap();
+    assert_eq!(plan.summary, "rows changed since 2025-01-01T01:30:00Z; no index begins with \"at\", so all of it is scanned");
+    table.finish().await.unwrap();
     execute(&mut connection, "CREATE INDEX ON t (at); INSERT INTO t VALUES (101, '2025-01-01 01:41'), (102, '2025-01-01 01:35'), (103, '2024-12-31'); UPDATE t SET at = '2025-01-01 01:42' WHERE id = 3").await;
     let plan = table.plan(&back(10), first.as_ref()).await.unwrap();
     assert_eq!(plan.summary, "rows changed since 2025-01-01T01:30:00Z");

@@ -24,6 +24,7 @@ fn the_example_of_postgres() {
     let (config, table) = read(EXAMPLE).unwrap();
     assert_eq!(config.url.to_string(), "env:PLATFORM_POSTGRES_URL");
     assert_eq!((config.statement_timeout, config.timeout), (Duration::from_secs(1_800), Duration::from_secs(15)));
+    assert_eq!(config.slow_after, Duration::from_secs(300));
     assert_eq!((config.connections_max, config.application_name.as_str()), (8, "nightly"));
     assert_eq!(table.relation.as_deref(), Some("payments.transactions"));
     let mistaken = EXAMPLE.replace("statement_timeout = ", "statment_timeout = ");

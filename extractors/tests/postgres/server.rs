@@ -48,6 +48,11 @@ fn command(program: &Path, folder: &Path) -> Command {
 
 impl Server {
     pub(crate) fn start() -> Self {
+        (0..PORTS_TRIED_MAX).find_map(|_| Self::try_start()).expect("one of several free ports is still free")
+    }
+
+    /// None if the port that was free has been taken meanwhile.
+    fn try_start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let password = folder.path().join("password");
         fs::write(&password, PASSWORD).unwrap();
@@ -61,15 +66,9 @@ impl Server {
             .args(["-U", "owner", "--auth=scram-sha-256", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8", "--pwfile"])
             .arg(&password);
         assert!(initialize.status().unwrap().success(), "initdb failed");
-        for _ in 0..PORTS_TRIED_MAX {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let server = Self { folder, port };
-            if server.control("start") {
-                return server;
-            }
-            return Self::start();
-        }
-        unreachable!("the loop returns")
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Self { folder, port };
+        server.control("start").then_some(server)
     }
 
     /// Starts or stops the server.

@@ -271,4 +271,9 @@ async fn personal_values_never_leave_in_the_clear() {
     // A value that is not of its declared type is no value to be hashed.
     assert_eq!(rejected.len(), 1);
     assert_eq!(rejected[0].column, "amount");
+    // Nor does it leave with the row that is rejected because of another value.
+    assert!(!String::from_utf8_lossy(&rejected[0].raw).contains("example.com"));
+    let open = declared("p", &[("email", "text"), ("amount", "decimal(18,2) from n pii hash")], &[], None);
+    let (_, rejected) = decode(&open, &columns, [file.as_slice()]).unwrap();
+    assert!(String::from_utf8_lossy(&rejected[0].raw).contains("b@example.com"));
 }

@@ -4,7 +4,8 @@
 //! COPY, "Binary Format"; values: the send functions of `src/backend/utils/adt`, named where each is read.
 //!
 //! # Decisions
-//! - A row is appended wholly or not at all: one that does not fit goes to the quarantine as its raw tuple.
+//! - A row is appended wholly or not at all: one that does not fit goes to the quarantine as its raw tuple, with NULL in the place of
+//!   personal values and of columns that are not read.
 //! - Types that no value could pass between (`text` into `int`) are refused before anything is read. Where only some values fit, such as a
 //!   `numeric` without scale into `decimal(18,2)`, each value is taken exactly or its row is quarantined.
 //! - `character(n)` loses its padding, as in PostgreSQL's own cast to text.
@@ -14,6 +15,19 @@
 //!   floating point only.
 //! - `money` has two decimals here; a live server is asked for the number instead.
 //! - Columns of the source that nobody declared go to [`EXTRA_COLUMN`] as one JSON object, without its NULLs, if the contract has that column.
+//!
+//! | PostgreSQL | declared, besides `text` and `json` |
+//! |---|---|
+//! | `smallint` `integer` `bigint` `oid` `real` `double precision` `numeric` `money` | any number: `smallint` `int` `bigint` `real` `double` `decimal(p,s)`, value by value |
+//! | `boolean` | `boolean` |
+//! | `text` `varchar` `character(n)` | `uuid`, value by value |
+//! | `uuid` | `uuid` |
+//! | `date` / `time` / `timestamp` / `timestamptz` | `date` / `time` / `local_timestamp` / `timestamp` |
+//! | `bytea` | `bytes` |
+//! | array of T | `list<…>` of what T fits; `list<list<…>>` for two dimensions; lower bounds other than 1 do not fit |
+//! | composite | `struct<…>`, fields by name; or one field of it by `from = column.field` |
+//! | `point` | `double` by `from = column.x` and `column.y` |
+//! | everything else, also ranges, `interval`, `inet`, `timetz`, `bit`, `xml` and extensions' types | text and JSON only |
 
 mod calendar;
 mod compile;
@@ -76,6 +90,8 @@ pub struct Decoder {
     fields: Vec<Field>,
     /// The place of the column that takes what nobody declared.
     extra: Option<usize>,
+    /// The places of columns that are never read.
+    unread: Vec<usize>,
     filter: Option<(usize, RowFilter)>,
     quarantine: Quarantine,
     origin: String,
@@ -105,6 +121,14 @@ struct Field {
     targets: Vec<Target>,
     /// Whether it goes to the column of what nobody declared.
     is_extra: bool,
+    /// Whether a rejected row may show it: it is read, and not personal.
+    is_open: bool,
+}
+
+impl Field {
+    fn takes(&self, column: usize) -> bool {
+        self.targets.iter().any(|target| target.column == column)
+    }
 }
 
 #[derive(Debug)]
@@ -204,7 +228,13 @@ impl Decoder {
     pub fn new(contract: &Contract, columns: &[SourceColumn], key: Option<PrivacyKey>) -> Result<Self> {
         let mut fields: Vec<Field> = columns
             .iter()
-            .map(|column| Field { name: column.name.clone(), type_: column.type_.clone(), targets: Vec::new(), is_extra: false })
+            .map(|column| Field {
+                name: column.name.clone(),
+                type_: column.type_.clone(),
+                targets: Vec::new(),
+                is_extra: false,
+                is_open: false,
+            })
             .collect();
         let mut compiled = Vec::with_capacity(contract.columns.len());
         let mut extra = None;
@@ -257,23 +287,27 @@ impl Decoder {
             };
             column.source = article(&type_);
             if let Some(field) = fields.get_mut(place) {
+                field.is_open = true;
                 field.targets.push(Target { column: index, part });
             }
             compiled.push(column);
         }
-        if extra.is_some() {
-            let sealed: Vec<Option<Origin>> = contract.columns.iter().map(|declared| origin(&declared.from, columns)).collect();
-            for (place, field) in fields.iter_mut().enumerate() {
-                let is_declared = sealed.iter().flatten().any(|origin| origin.place == place);
-                field.is_extra = !is_declared && field.type_.is_known();
-            }
+        let claims: Vec<(usize, Privacy)> =
+            contract.columns.iter().filter_map(|declared| Some((origin(&declared.from, columns)?.place, declared.privacy))).collect();
+        for (place, field) in fields.iter_mut().enumerate() {
+            let mut privacies = claims.iter().filter(|(claimed, _)| *claimed == place).map(|(_, privacy)| *privacy).peekable();
+            field.is_extra = extra.is_some() && privacies.peek().is_none() && field.type_.is_known();
+            // A value that is personal for one of its readers is personal for all.
+            field.is_open = (field.is_extra || field.is_open) && privacies.all(|privacy| matches!(privacy, Privacy::None | Privacy::Keep));
         }
+        let unread = (0..compiled.len()).filter(|index| extra != Some(*index) && !fields.iter().any(|field| field.takes(*index))).collect();
         Ok(Self {
             schema: contract.schema(),
             table: contract.table.clone(),
             columns: compiled,
             fields,
             extra,
+            unread,
             filter: None,
             quarantine: Quarantine::new(),
             origin: String::new(),
@@ -383,7 +417,7 @@ impl Decoder {
                 let Some(column) = self.columns.get_mut(target.column) else { continue };
                 let misfit = |unfit| Misfit::Value(target.column, unfit);
                 let part = match value {
-                    Some(value) if target.part == Part::Whole => Some(value),
+                    Some(value) if matches!(target.part, Part::Whole) => Some(value),
                     Some(value) => target.part.of(value).map_err(misfit)?,
                     None => None,
                 };
@@ -408,9 +442,11 @@ impl Decoder {
                 column.sink.append(&text).map_err(|unfit| Misfit::Value(extra, unfit))?;
             }
         }
-        // Columns that are never read have no field that fills them.
-        let rows = self.rows;
-        self.columns.iter_mut().filter(|column| column.sink.len() == rows).for_each(|column| column.sink.append_null());
+        for index in &self.unread {
+            if let Some(column) = self.columns.get_mut(*index) {
+                column.sink.append_null();
+            }
+        }
         Ok(())
     }
 
@@ -421,10 +457,26 @@ impl Decoder {
             column: part.map_or_else(|| column.name.clone(), |part| format!("{}.{part}", column.name)),
             reason,
             position: format!("{}tuple {}", self.origin, self.tuples),
-            raw: tuple.to_vec(),
+            raw: self.open_part(tuple),
             format: FORMAT,
         };
         self.quarantine.reject(&self.table, rejected)
+    }
+
+    /// A tuple with NULL in the place of what is personal or not read at all.
+    fn open_part(&self, tuple: &[u8]) -> Vec<u8> {
+        let mut wire = Wire(tuple);
+        let mut open = wire.bytes(2).unwrap_or_default().to_vec();
+        for field in &self.fields {
+            match wire.field() {
+                Ok(Some(value)) if field.is_open => {
+                    open.extend_from_slice(&u32::try_from(value.len()).unwrap_or(0).to_be_bytes());
+                    open.extend_from_slice(value);
+                }
+                _ => open.extend_from_slice(&(-1_i32).to_be_bytes()),
+            }
+        }
+        open
     }
 
     fn flush(&mut self) -> Result<()> {

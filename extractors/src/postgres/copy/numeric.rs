@@ -323,8 +323,11 @@ pub(super) enum Number<'a> {
     Money(i64),
 }
 
+/// Reads one type's bytes as a number.
+type NumberReader = for<'a> fn(&'a [u8]) -> Result<Number<'a>, Unfit>;
+
 /// How a type is read as a number; None if it is none.
-pub(super) fn reader(type_: &PostgresType) -> Option<for<'a> fn(&'a [u8]) -> Result<Number<'a>, Unfit>> {
+pub(super) fn reader(type_: &PostgresType) -> Option<NumberReader> {
     Some(match type_ {
         PostgresType::Int2 => |bytes| Ok(Number::Whole(i64::from(i16::from_be_bytes(exactly(bytes)?)))),
         PostgresType::Int4 => |bytes| Ok(Number::Whole(i64::from(i32::from_be_bytes(exactly(bytes)?)))),
