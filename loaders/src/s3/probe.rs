@@ -71,7 +71,7 @@ async fn region_of(client: &Client, place: &BucketPath, region: Option<&str>) ->
     Some(Probe {
         what: format!("region of bucket {}", place.bucket),
         ok,
-        detail: if ok { found.clone() } else { format!("the bucket is in {found}, the warehouse in {wanted}") },
+        detail: if ok { found } else { format!("the bucket is in {found}, the warehouse in {wanted}") },
         fix: (!ok).then(|| format!("Land in a bucket of {wanted}: COPY cannot read Parquet from another region.")),
     })
 }

@@ -65,9 +65,21 @@ fn service(name: &str) -> PathBuf {
     path
 }
 
-fn spawn(program: &Path, arguments: &[String], folder: &Path, environment: &[(&str, &str)]) -> Child {
+/// A server with the shell that minds it. Dropping it ends both.
+struct Keeper(Child);
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        if let Err(error) = self.0.wait() {
+            assert!(std::thread::panicking(), "a server was left behind: {error}");
+        }
+    }
+}
+
+fn spawn(program: &Path, arguments: &[String], folder: &Path, environment: &[(&str, &str)]) -> Keeper {
     let log = std::fs::File::create(folder.join("log")).unwrap();
-    Command::new("sh")
+    let child = Command::new("sh")
         .args(["-c", KEEPER, "keeper"])
         .arg(program)
         .args(arguments)
@@ -78,7 +90,8 @@ fn spawn(program: &Path, arguments: &[String], folder: &Path, environment: &[(&s
         .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn()
-        .unwrap()
+        .unwrap();
+    Keeper(child)
 }
 
 fn until<T>(what: &str, folder: &Path, mut ready: impl FnMut() -> Option<T>) -> T {
@@ -97,7 +110,7 @@ fn until<T>(what: &str, folder: &Path, mut ready: impl FnMut() -> Option<T>) -> 
 pub(crate) struct S3 {
     pub(crate) endpoint: String,
     _folder: TempDir,
-    _keeper: Child,
+    _keeper: Keeper,
 }
 
 impl S3 {
@@ -110,8 +123,7 @@ impl S3 {
 
     fn start() -> Self {
         // A port may be taken between the look and the start.
-        let started = (0..3).find_map(|_| Self::attempt().inspect_err(|log| println!("the S3 server did not start: {log}")).ok());
-        started.expect("the S3 server does not start")
+        Self::attempt().or_else(|_| Self::attempt()).unwrap_or_else(|log| panic!("the S3 server did not start: {log}"))
     }
 
     /// The server, or what it printed.
@@ -181,7 +193,7 @@ fn options(endpoint: &str, keys: (&str, &str)) -> AwsOptions {
 pub(crate) struct Double {
     pub(crate) endpoint: String,
     _folder: TempDir,
-    _keeper: Child,
+    _keeper: Keeper,
 }
 
 impl Double {
