@@ -125,7 +125,8 @@ impl Connection {
             return Ok(None);
         }
         let failure = |error| translate(&error);
-        let super_columns = catalog::super_columns(&mut self.postgres).await.map_err(failure)?;
+        let mut super_columns = catalog::super_columns(&mut self.postgres).await.map_err(failure)?;
+        super_columns.retain(|column| !names_relation(tokens, column));
         let views = catalog::late_views(&mut self.postgres).await.map_err(failure)?;
         if super_columns.is_empty() && views.is_empty() {
             return Ok(None);
@@ -307,6 +308,19 @@ impl Connection {
     }
 }
 
+/// Whether a statement has a relation or an alias of this name: then a dot after it is no navigation into a SUPER column.
+fn names_relation(tokens: &[Token], name: &str) -> bool {
+    const BEFORE: [&str; 6] = ["from", "join", "into", "update", "using", "as"];
+    tokens.iter().enumerate().filter(|(_, token)| BEFORE.iter().any(|word| token.is_word(word))).any(|(place, _)| {
+        let dotted =
+            tokens.iter().skip(place + 1).take_while(|token| matches!(token, Token::Word(_) | Token::Quoted(_)) || token.is_symbol("."));
+        let parts: Vec<&Token> = dotted.collect();
+        // The relation's own name ends the dotted one; an alias may follow.
+        let end = parts.chunks(2).position(|pair| !pair.get(1).is_some_and(|dot| dot.is_symbol("."))).map_or(0, |pairs| pairs * 2);
+        parts.iter().skip(end).take(2).any(|part| part.near() == name)
+    })
+}
+
 /// Whether some database of this process has SUPER columns or late-binding views: until then nothing is looked up.
 static CATALOG_MATTERS: AtomicBool = AtomicBool::new(false);
 
@@ -317,4 +331,18 @@ pub(crate) fn catalog_may_matter() {
 
 fn needs_transaction(planned: &Plan) -> bool {
     matches!(planned, Plan::Query { .. } | Plan::Change { .. } | Plan::Define(_) | Plan::Copy(_) | Plan::Set { .. } | Plan::Lock { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::token::Reading;
+
+    #[test]
+    fn relations_and_aliases_are_told_from_columns() {
+        let tokens = tokenize("select payload.a, items.b, i.c from shop.items i join mart.orders on true", Reading::default()).unwrap();
+        for (name, expected) in [("items", true), ("orders", true), ("i", true), ("payload", false), ("shop", false)] {
+            assert_eq!(names_relation(&tokens, name), expected, "{name}");
+        }
+    }
 }
