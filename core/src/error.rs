@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Denied,
     /// A network or server problem that may pass.
     Unavailable,
+    /// A disk or a memory limit is used up: it will not pass by waiting a moment.
+    Exhausted,
     /// Another run holds the lease, or this process was fenced off.
     Conflict,
     /// A contract is broken, a test failed, or bytes differ from their checksum. Never tried again.
@@ -34,7 +36,7 @@ impl ErrorKind {
         match self {
             Self::Usage => 2,
             Self::Denied => 3,
-            Self::Unavailable => 4,
+            Self::Unavailable | Self::Exhausted => 4,
             Self::Conflict => 5,
             Self::Data => 6,
             Self::Bug => 70,
@@ -47,7 +49,7 @@ impl ErrorKind {
     pub fn is_worth_retrying(self) -> bool {
         match self {
             Self::Unavailable => true,
-            Self::Usage | Self::Denied | Self::Conflict | Self::Data | Self::Interrupted | Self::Bug => false,
+            Self::Usage | Self::Denied | Self::Exhausted | Self::Conflict | Self::Data | Self::Interrupted | Self::Bug => false,
         }
     }
 
@@ -58,6 +60,7 @@ impl ErrorKind {
             Self::Usage => "usage",
             Self::Denied => "denied",
             Self::Unavailable => "unavailable",
+            Self::Exhausted => "exhausted",
             Self::Conflict => "conflict",
             Self::Data => "data",
             Self::Interrupted => "interrupted",

@@ -113,12 +113,11 @@ pub(crate) fn transactions(world: &World, order: &Order) -> Vec<Transaction> {
     }
     capture(order, &mut ledger);
     refunds(world, order, &mut ledger, false);
-    if order.defect.is_none() && method == "card" && order.ordinal % 977 == 5 && !order.closed_late {
-        if let Some(at_ms) = order.handed_over_ms {
-            let as_of_ms = if order.is_new { world.as_of_ms() } else { world.base_as_of_ms };
-            let at_ms = (at_ms + 3 * 24 * 60 * MINUTE_MS).min(as_of_ms - 10 * MINUTE_MS);
-            ledger.push(5, "chargeback", "succeeded", authorized, at_ms.max(order.placed_ms));
-        }
+    let is_charged_back = order.defect.is_none() && method == "card" && order.ordinal % 977 == 5 && !order.closed_late;
+    if let Some(at_ms) = order.handed_over_ms.filter(|_| is_charged_back) {
+        let as_of_ms = if order.is_new { world.as_of_ms() } else { world.base_as_of_ms };
+        let at_ms = (at_ms + 3 * 24 * 60 * MINUTE_MS).min(as_of_ms - 10 * MINUTE_MS);
+        ledger.push(5, "chargeback", "succeeded", authorized, at_ms.max(order.placed_ms));
     }
     // Last, so that the numbers drawn for the rows before it are those of the base data set.
     refunds(world, order, &mut ledger, true);

@@ -76,15 +76,15 @@ pub(crate) fn family_name(random: &mut Random) -> String {
 
 /// A street name without a number.
 pub(crate) fn street(random: &mut Random) -> &'static str {
-    *random.pick(&STREET_STARTS)
+    random.pick::<&str>(&STREET_STARTS)
 }
 
 pub(crate) fn note(random: &mut Random) -> &'static str {
-    *random.pick(&NOTES)
+    random.pick::<&str>(&NOTES)
 }
 
 pub(crate) fn comment(random: &mut Random) -> &'static str {
-    *random.pick(&COMMENTS)
+    random.pick::<&str>(&COMMENTS)
 }
 
 /// A postal code in the country's form.

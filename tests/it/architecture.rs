@@ -37,7 +37,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws-sdk-s3", &["pipeline-extractors", "pipeline-loaders"]),
     ("aws-sdk-secretsmanager", &["pipeline"]),
     ("h3o", &["pipeline-demo", "pipeline-transforms"]),
-    ("hyper*", &["redshift-double"]),
+    ("hyper*", &["pipeline", "redshift-double"]),
 ];
 
 /// What `pipeline-core` must build without, near or far.

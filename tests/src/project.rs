@@ -465,7 +465,7 @@ impl Outcome {
             let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
             values.next().and_then(Result::ok)
         });
-        let found = objects.filter_map(|object| object.get("error").cloned()).last();
+        let found = objects.filter_map(|object| object.get("error").cloned()).reduce(|_, later| later);
         found.unwrap_or_else(|| panic!("standard error has no error object: {self}"))
     }
 

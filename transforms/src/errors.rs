@@ -14,7 +14,7 @@ pub static MODEL_FILE: Code = Code {
     name: "E-MODEL-FILE",
     kind: ErrorKind::Usage,
     meaning: "A model's statement or contract is missing, cannot be read or contradicts itself.",
-    remedy: "Correct the file at the line named; docs/models.md shows the form of a contract.",
+    remedy: "Correct the file at the line named; sql/README.md shows the form of a contract.",
 };
 
 /// A statement cannot be parsed or planned.
@@ -22,7 +22,7 @@ pub static SQL: Code = Code {
     name: "E-SQL",
     kind: ErrorKind::Usage,
     meaning: "A statement cannot be parsed, or names a table, column or function that does not exist.",
-    remedy: "Correct the statement; `pipeline query` tries one out, docs/reference/functions.md lists the functions.",
+    remedy: "Correct the statement; `pipeline query` tries one out, sql/FUNCTIONS.md lists the functions.",
 };
 
 /// Models read each other in a circle.
@@ -110,7 +110,11 @@ pub(crate) fn is_memory(error: &DataFusionError) -> bool {
 pub(crate) fn failure(what: impl Into<String>, error: DataFusionError) -> Error {
     let what = what.into();
     match error {
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => failure(what, *inner),
+        DataFusionError::Context(_, inner) => failure(what, *inner),
+        DataFusionError::Diagnostic(diagnostic, inner) => match diagnostic.span {
+            Some(span) => failure(what, *inner).caused_by(format!("line {}, column {}", span.start.line, span.start.column)),
+            None => failure(what, *inner),
+        },
         DataFusionError::Collection(errors) => match errors.into_iter().next() {
             Some(first) => failure(what, first),
             None => Error::new(&BUG, what).caused_by("the query engine failed without an error"),

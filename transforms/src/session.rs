@@ -133,6 +133,8 @@ impl Engine {
         settings.execution.parquet.schema_force_view_types = false;
         // A literal such as 0.00 beside money must not turn it into a float.
         settings.sql_parser.parse_float_as_decimal = true;
+        // Mistakes are shown with their line.
+        settings.sql_parser.collect_spans = true;
         settings.sql_parser.map_string_types_to_utf8view = false;
         settings.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
         settings.optimizer.prefer_hash_join = joins == JoinsBy::Hash;

@@ -44,9 +44,9 @@ pub static LANDING_DENIED: Code = Code {
 /// The disk is full.
 pub static DISK_FULL: Code = Code {
     name: "E-DISK-FULL",
-    kind: ErrorKind::Unavailable,
+    kind: ErrorKind::Exhausted,
     meaning: "A file could not be written because the disk is full.",
-    remedy: "Free space or move `landing`, `lake` or `work` to a larger disk, then run again; nothing was published.",
+    remedy: "Free space, or move `landing`, `lake` or `work` to a larger disk, then run again: what was published is whole, the rest is still to do.",
 };
 
 /// A snapshot's bytes are not those that were written.

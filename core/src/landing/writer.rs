@@ -182,6 +182,7 @@ impl OpenPart {
     fn open(snapshot: &SnapshotWriter, key: &str) -> Result<Self> {
         let file = HashingFile(Arc::new(tokio::sync::Mutex::new(Hashing {
             upload: BufWriter::new(snapshot.landing.store(), snapshot.landing.path(key)),
+            key: key.to_owned(),
             hash: Sha256::new(),
             bytes: 0,
             failed: None,
@@ -269,6 +270,7 @@ struct HashingFile(Arc<tokio::sync::Mutex<Hashing>>);
 
 struct Hashing {
     upload: BufWriter,
+    key: String,
     hash: Sha256,
     bytes: u64,
     // The store's own error: the Parquet writer would only hand on its text.
@@ -297,7 +299,7 @@ impl AsyncFileWriter for HashingFile {
 
 fn keep(hashing: &mut Hashing, result: std::io::Result<()>) -> parquet::errors::Result<()> {
     result.map_err(|error| {
-        hashing.failed = Some(io_error("part", &error));
+        hashing.failed = Some(io_error(&hashing.key, &error));
         ParquetError::General("the part could not be stored".to_owned())
     })
 }

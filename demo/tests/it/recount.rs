@@ -81,8 +81,11 @@ fn verify(directory: &Path, answers: &Answers) {
     assert!(dump.orders.iter().all(|order| order.updated < as_of), "everything lies before the as-of");
 }
 
+/// A summed column: its name, its place in the tuple, its scale.
+type Summed = (&'static str, usize, usize);
+
 fn verify_tables(dump: &Dump, answers: &Answers) {
-    let columns: [(&str, &str, &[(&str, usize, usize)]); 9] = [
+    let columns: [(&str, &str, &[Summed]); 9] = [
         ("payments.transactions", "platform.transactions", &[("amount", 7, 2), ("fee", 8, 4)]),
         ("delivery.deliveries", "platform.deliveries", &[("distance_m", 9, 0), ("cost", 11, 2)]),
         ("delivery.couriers", "platform.couriers", &[]),

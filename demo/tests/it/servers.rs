@@ -253,7 +253,7 @@ fn postgresql_restores_the_dump_and_gives_it_back() {
 #[test]
 fn live_servers_hold_what_the_dump_holds_and_take_the_changes() {
     let base = Options { customers: 150, days: 20, ..small() };
-    let changed = Options { change_share: 0.05, ..base.clone() };
+    let changed = Options { change_share: 0.05, customers: 150, days: 20, ..small() };
     let (dump, changed_dump) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let answers = generate(&base, dump.path());
     let changed_answers = generate(&changed, changed_dump.path());

@@ -1,5 +1,6 @@
 //! Models written for the purpose, computed over tables in memory: what changes, what is refused, what spills.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
+#![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops where something is not as it should be")]
 
 mod project;
 
@@ -222,6 +223,25 @@ async fn differences_from_the_contract_are_listed() {
         "column \"extra\" is in the statement, but not in the contract",
     ] {
         assert!(text.contains(words), "{words} is not in {text}");
+    }
+}
+
+#[tokio::test]
+async fn mistakes_in_a_statement_are_shown_with_their_line() {
+    for (sql, words) in [
+        ("SELECT id,\n  mesure AS measure,\n  label\nFROM lab.measures", "line 2, column 3"),
+        ("SELECT id,\n  measure\n  label,\nFROM FROM lab.measures", "Line: 4"),
+        ("SELECT id, measure, shout(label) AS label FROM lab.measures", "shout"),
+    ] {
+        let project = Project::new(&[("facts", sql, CONTRACT)], 64);
+        project.put("lab.measures", measures(&[]));
+        let error = match project.models() {
+            Ok(models) => models.compute(&table("facts"), project.as_of()).await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!(error.code(), &SQL, "{error:?}");
+        let text = format!("{error:?}");
+        assert!(text.contains(words) && text.contains("facts.sql"), "{text}");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `BLESS=1 cargo test -p pipeline-transforms --test models` writes what the queries gave into the files, for review.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
+#![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops where something is not as it should be")]
 
 mod engine;
 mod runner;
@@ -62,4 +63,23 @@ async fn every_model_passes_its_script() {
         }
     }
     assert!(failures.is_empty(), "\n{}\n", failures.join("\n"));
+}
+
+/// `sql/FUNCTIONS.md` is what the code says of its functions.
+#[test]
+fn the_page_of_functions_is_true() {
+    let mut page = String::from(
+        "# Functions\n\nWhat statements have beyond SQL's own (DataFusion's dialect). Made from the code by\n\
+         `BLESS=1 cargo test -p pipeline-transforms --test models`; do not edit.\n",
+    );
+    for function in pipeline_transforms::functions::descriptions() {
+        page.push_str(&format!("\n## {}\n\n    {}\n\n{}\n", function.name, function.signature, function.meaning));
+    }
+    let file = root().join("sql/FUNCTIONS.md");
+    #[expect(clippy::disallowed_methods, reason = "asked for by whoever runs the test, not by the program")]
+    if std::env::var("BLESS").is_ok() {
+        std::fs::write(&file, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(written == page, "sql/FUNCTIONS.md is out of date: BLESS=1 cargo test -p pipeline-transforms --test models");
 }
