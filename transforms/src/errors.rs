@@ -151,7 +151,7 @@ fn shared_failure(what: String, error: &DataFusionError) -> Error {
             None => Error::new(&BUG, what).caused_by("the query engine failed without an error"),
         },
         DataFusionError::SQL(error, _) => Error::new(&SQL, what).caused_by(error),
-        DataFusionError::SchemaError(error, _) => Error::new(&SQL, what).caused_by(error),
+        DataFusionError::SchemaError(error, _) => Error::new(&SQL, what).caused_by(first_line(&error.to_string())),
         DataFusionError::Plan(text)
         | DataFusionError::NotImplemented(text)
         | DataFusionError::Configuration(text)

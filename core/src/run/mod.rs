@@ -252,7 +252,8 @@ impl Engine {
         });
         let error = self.work(&context, tables).instrument(span).await.err();
         let steps = std::mem::take(&mut *context.reports.lock().expect("no holder of this lock panics"));
-        let moved = steps.iter().any(|step| matches!(step.status, StepStatus::Done | StepStatus::Resumed));
+        // Rows that a lookback read again and that were the same have not moved.
+        let moved = steps.iter().any(|step| step.kind == StepKind::Load && matches!(step.status, StepStatus::Done | StepStatus::Resumed));
         let status = match &error {
             Some(error) if error.kind() == ErrorKind::Interrupted => RunStatus::Interrupted,
             Some(_) => RunStatus::Failed,

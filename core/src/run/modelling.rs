@@ -14,7 +14,7 @@ use crate::error::{BUG, Error, Result};
 use crate::failpoint;
 use crate::landing::{Manifest, Snapshot, SnapshotWriter};
 use crate::ledger::Entry;
-use crate::load::{Marker, Mode};
+use crate::load::Mode;
 use crate::model::ModelNode;
 use crate::name::TableName;
 
@@ -39,11 +39,12 @@ impl Engine {
         let _one_at_a_time = lock.lock().await;
         let stored = self.parts.lake.marker(&self.parts.pipeline, table).await?;
         let stored = stored.map(|marker| marker.revision);
-        let mut newest = stored;
+        // What each destination stands at: asked once, because a question to a warehouse costs, and nobody else may load now.
+        let mut standing: Vec<Option<i64>> = Vec::with_capacity(destinations.len());
         for destination in &destinations {
-            let marker: Option<Marker> = destination.loader.marker(&self.parts.pipeline, table).await?;
-            newest = newest.max(marker.map(|marker| marker.revision));
+            standing.push(destination.loader.marker(&self.parts.pipeline, table).await?.map(|marker| marker.revision));
         }
+        let newest = standing.iter().copied().fold(stored, Option::max);
         let state = self.model_inputs_state(context, node).await?;
         // A destination ahead of the lake means that the lake was made anew: its revisions go on above.
         let is_current = stored.is_some()
@@ -68,9 +69,8 @@ impl Engine {
                     None => self.plan_load(context, step, newest, stored).await?,
                 };
                 self.load_planned(context, &self.parts.lake, step, &snapshot, &node.contract, &node.layout, Mode::Changes, planned).await?;
-                for destination in &destinations {
-                    let at = destination.loader.marker(&self.parts.pipeline, table).await?.map(|marker| marker.revision);
-                    let follows = at == planned.base || at == Some(planned.revision);
+                for (destination, at) in destinations.iter().zip(&mut standing) {
+                    let follows = *at == planned.base || *at == Some(planned.revision);
                     if follows && !context.request.full_refresh {
                         self.load_planned(
                             context,
@@ -83,25 +83,32 @@ impl Engine {
                             planned,
                         )
                         .await?;
+                        *at = Some(planned.revision);
                     }
                 }
             }
         }
-        self.catch_up(context, node, step, &destinations).await?;
+        self.catch_up(context, node, step, &destinations, &standing).await?;
         self.append(context, &[Entry::ModelDone { table: table.clone(), state }]).await?;
         Ok(())
     }
 
     /// Brings destinations that stand elsewhere than the lake to its revision, by the whole table.
-    async fn catch_up(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str, destinations: &[&Destination]) -> Result<()> {
+    async fn catch_up(
+        &self,
+        context: &Arc<RunContext>,
+        node: &ModelNode,
+        step: &str,
+        destinations: &[&Destination],
+        standing: &[Option<i64>],
+    ) -> Result<()> {
         let table = &node.contract.table;
         let Some(revision) = self.parts.lake.marker(&self.parts.pipeline, table).await?.map(|marker| marker.revision) else {
             return Ok(());
         };
         let mut exported: Option<Snapshot> = None;
-        for destination in destinations {
-            let at = destination.loader.marker(&self.parts.pipeline, table).await?.map(|marker| marker.revision);
-            if at == Some(revision) {
+        for (destination, at) in destinations.iter().zip(standing) {
+            if *at == Some(revision) {
                 continue;
             }
             let step = format!("{step} whole");
