@@ -70,7 +70,8 @@ impl Engine {
                 };
                 self.load_planned(context, &self.parts.lake, step, &snapshot, &node.contract, &node.layout, Mode::Changes, planned).await?;
                 for (destination, at) in destinations.iter().zip(&mut standing) {
-                    let follows = *at == planned.base || *at == Some(planned.revision);
+                    // One that stands at the planned revision has it already, by these changes or by the whole table.
+                    let follows = *at == planned.base;
                     if follows && !context.request.full_refresh {
                         self.load_planned(
                             context,

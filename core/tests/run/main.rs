@@ -159,6 +159,24 @@ async fn a_lake_that_was_lost_is_made_again_above_the_warehouse() {
 }
 
 #[tokio::test]
+async fn a_death_while_a_lost_lake_is_made_again_is_mended_by_the_next_run() {
+    for dies_after in 0..40 {
+        let mut world = World::new();
+        world.run().await;
+        world.source.rows.lock().unwrap().insert(60, (6, 300));
+        world.run().await;
+        world.lake = MemoryLoader::new("lake");
+        world.ledger = Arc::default();
+        *world.ledger.dies_after.lock().unwrap() = Some(dies_after);
+        drop(world.engine().run(request(), Resume::Continue).await);
+        world.ledger.revive();
+        world.run().await;
+        world.check();
+        assert_eq!(world.run().await, RunStatus::Unchanged, "after {dies_after} entries");
+    }
+}
+
+#[tokio::test]
 async fn too_many_rejected_rows_fail_the_run_before_anything_is_published() {
     let world = World::new();
     *world.source.rejected.lock().unwrap() = 100;
