@@ -3,7 +3,9 @@
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{Protocol, WithExportConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::runtime::Tokio;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor;
 use pipeline_core::config::{CONFIG, Options};
 use pipeline_core::error::{Error, Result};
 use tracing_subscriber::EnvFilter;
@@ -56,11 +58,13 @@ impl Telemetry {
         Ok(Self(provider))
     }
 
-    /// Sends the spans that wait, for a bounded time.
-    pub(crate) fn finish(self) {
-        if let Some(provider) = self.0 {
-            drop(provider.force_flush());
-            drop(provider.shutdown());
+    /// Sends the spans that wait, for a bounded time. A receiver that does not answer loses them, and nothing else.
+    pub(crate) async fn finish(self) {
+        let Some(provider) = self.0 else { return };
+        // Not on a worker: it waits for the exporter, which needs one.
+        let sent = tokio::task::spawn_blocking(move || provider.force_flush().and_then(|()| provider.shutdown())).await;
+        if !matches!(sent, Ok(Ok(()))) {
+            tracing::warn!("not all spans could be sent to the OTLP receiver");
         }
     }
 }
@@ -77,5 +81,8 @@ fn provider(endpoint: &str) -> Result<SdkTracerProvider> {
             Error::new(&CONFIG, "the OTLP endpoint cannot be used").hint("Give `otlp_endpoint` in [telemetry] as http://host:4318.")
         })?;
     let resource = Resource::builder().with_service_name("pipeline").build();
-    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
+    Ok(SdkTracerProvider::builder()
+        .with_span_processor(BatchSpanProcessor::builder(exporter, Tokio).build())
+        .with_resource(resource)
+        .build())
 }

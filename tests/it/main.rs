@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test that fails says where")]
 
+mod again;
 mod architecture;
 mod program;
+mod refusals;
 mod services;
+mod warehouse;

@@ -66,7 +66,7 @@ pub(crate) async fn backfill(global: &Global, printer: Printer, arguments: Backf
     let began = project.clock.now();
     let request = BackfillRequest { windows, parallel: usize::from(arguments.parallel), restart: arguments.restart, template };
     let result = engine.backfill(request).await;
-    telemetry.finish();
+    telemetry.finish().await;
     let (report, error) = result?;
     let took = u64::try_from((project.clock.now().microseconds() - began.microseconds()) / 1000).unwrap_or(0);
     print(printer, &report, took)?;

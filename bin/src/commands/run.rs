@@ -28,7 +28,7 @@ pub(crate) async fn run(global: &Global, printer: Printer, arguments: RunArgumen
     let stop = stop_on_signals(printer);
     let engine = project.engine(&arguments.name, progress(printer), stop, arguments.lock_wait).await?;
     let result = engine.run(request, resume).await;
-    telemetry.finish();
+    telemetry.finish().await;
     let (report, error) = result?;
     print(printer, &report)?;
     if let Some(error) = error {

@@ -30,8 +30,16 @@ pub static LAKE_KEY: Code = Code {
     remedy: "Declare as key only columns that are never NULL, or correct the source.",
 };
 
+/// A merge does not fit in memory.
+pub static LAKE_MEMORY: Code = Code {
+    name: "E-LAKE-MEMORY",
+    kind: ErrorKind::Exhausted,
+    meaning: "A load's rows could not be compared or merged with the lake's within the memory limit, not even by joins that spill.",
+    remedy: "Raise `memory_limit` in [project], or load smaller windows with `pipeline backfill`.",
+};
+
 /// The codes of this folder.
-pub const CODES: &[&Code] = &[&LAKE, &LAKE_DENIED, &LAKE_KEY, &FENCED, &SCHEMA_CHANGE];
+pub const CODES: &[&Code] = &[&LAKE, &LAKE_DENIED, &LAKE_KEY, &LAKE_MEMORY, &FENCED, &SCHEMA_CHANGE];
 
 /// Whether another commit came first.
 pub(super) fn is_conflict(error: &DeltaTableError) -> bool {
@@ -71,6 +79,9 @@ pub(super) fn delta_error(what: &str, error: &DeltaTableError) -> Error {
         }
         source = deeper.source();
     }
+    if is_out_of_memory(error) {
+        return Error::new(&LAKE_MEMORY, what);
+    }
     let text = format!("{error:?}");
     if text.contains("StorageFull") || text.contains("No space left on device") {
         return Error::new(&pipeline_core::landing::DISK_FULL, what).caused_by("no space left on the device");
@@ -80,8 +91,16 @@ pub(super) fn delta_error(what: &str, error: &DeltaTableError) -> Error {
     Error::new(&LAKE, what).caused_by(variant)
 }
 
+/// Whether the query engine ran out of memory. Delta's operations hand on only its text.
+pub(super) fn is_out_of_memory(error: &DeltaTableError) -> bool {
+    format!("{error:?}").contains("Resources exhausted")
+}
+
 /// Classifies a query engine's error in the same way.
 pub(super) fn query_error(what: &str, error: datafusion::error::DataFusionError) -> Error {
+    if matches!(error.find_root(), datafusion::error::DataFusionError::ResourcesExhausted(_)) {
+        return Error::new(&LAKE_MEMORY, what);
+    }
     let error = DeltaTableError::from(error);
     delta_error(what, &error)
 }

@@ -32,7 +32,7 @@ use pipeline_core::load::{Change, Layout, Load, Loader, Marker, Receipt, Staged}
 use pipeline_core::name::TableName;
 use url::Url;
 
-pub use codes::{CODES, LAKE, LAKE_DENIED, LAKE_KEY};
+pub use codes::{CODES, LAKE, LAKE_DENIED, LAKE_KEY, LAKE_MEMORY};
 
 use codes::delta_error;
 
@@ -83,6 +83,10 @@ impl Lake {
     }
 
     fn session(&self) -> SessionContext {
+        self.session_joining(JoinsBy::Hash)
+    }
+
+    fn session_joining(&self, joins: JoinsBy) -> SessionContext {
         // The library's session brings the planners that its commits need; only its sizes are ours.
         let session = DeltaSessionContext::with_runtime_env(Arc::clone(&self.runtime)).into_inner();
         {
@@ -92,6 +96,7 @@ impl Lake {
             options.execution.target_partitions = self.options.threads.max(1);
             // The lake hands out plain strings: what models and warehouses are declared in.
             options.execution.parquet.schema_force_view_types = false;
+            options.optimizer.prefer_hash_join = joins == JoinsBy::Hash;
         }
         session
     }
@@ -157,6 +162,13 @@ impl Lake {
         let digest = state.transaction_version(log.as_ref(), digest_id(pipeline)).await.map_err(failed)?.unwrap_or(0);
         Ok(Some(Marker { revision, digest: format!("{digest:016x}") }))
     }
+}
+
+/// How equal keys find each other. Hash joins are faster, but hold one side in memory; sort-merge joins spill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JoinsBy {
+    Hash,
+    Merge,
 }
 
 fn revision_id(pipeline: &str) -> String {
@@ -232,5 +244,7 @@ fn commit_metadata(load: &Load) -> HashMap<String, serde_json::Value> {
     ])
 }
 
+#[cfg(test)]
+mod limits_tests;
 #[cfg(test)]
 mod tests;

@@ -16,9 +16,9 @@ use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::failpoint;
 use pipeline_core::load::{FENCED, Load, Mode, Receipt, Staged};
 
-use super::codes::{delta_error, is_conflict, query_error};
+use super::codes::{delta_error, is_conflict, is_out_of_memory, query_error};
 use super::stage::{Detail, detail, read, snapshot_schema};
-use super::{Lake, commit_metadata, digest_bits, digest_id, revision_id};
+use super::{JoinsBy, Lake, commit_metadata, digest_bits, digest_id, revision_id};
 
 /// How often a commit is tried when others commit to the table at once.
 const COMMITS_TRIED_MAX: u32 = 5;
@@ -30,6 +30,7 @@ pub(super) async fn publish(lake: &Lake, staged: &Staged) -> Result<Receipt> {
     let load = &staged.load;
     let detail = detail(staged)?;
     let mut tried = 0;
+    let mut joins = JoinsBy::Hash;
     loop {
         let table = lake
             .table(&load.contract.table)
@@ -39,13 +40,17 @@ pub(super) async fn publish(lake: &Lake, staged: &Staged) -> Result<Receipt> {
             return Ok(receipt);
         }
         failpoint::reached("lake.before_commit");
-        let committed = commit(lake, table, load, &detail).await;
+        let committed = commit(lake, table, load, &detail, joins).await;
         failpoint::reached("lake.after_commit");
         tried += 1;
         match committed {
             Ok(receipt) => return Ok(receipt),
             Err(Failure::Delta(error)) if is_conflict(&error) && tried < COMMITS_TRIED_MAX => {
                 tracing::warn!(table = %load.contract.table, tried, "another commit came first; looking again");
+            }
+            Err(Failure::Delta(error)) if is_out_of_memory(&error) && joins == JoinsBy::Hash => {
+                tracing::info!(table = %load.contract.table, "not enough memory for hash joins, merging by joins that spill");
+                joins = JoinsBy::Merge;
             }
             Err(Failure::Delta(error)) => {
                 return Err(delta_error(&format!("load of table \"{}\" could not be committed to the lake", load.contract.table), &error));
@@ -114,7 +119,7 @@ async fn already(lake: &Lake, table: &DeltaTable, load: &Load, detail: &Detail) 
     Ok(None)
 }
 
-async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail) -> Result<Receipt, Failure> {
+async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail, joins: JoinsBy) -> Result<Receipt, Failure> {
     let properties = CommitProperties::default()
         .with_metadata(commit_metadata(load))
         // One try at a time: between two, the marker is looked at again.
@@ -130,7 +135,7 @@ async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail) ->
         CommitBuilder::from(properties).build(Some(&state), table.log_store(), operation).await?;
         return Ok(receipt);
     }
-    let session = lake.session();
+    let session = lake.session_joining(joins);
     let what = format!("snapshot of table \"{}\" could not be read", load.contract.table);
     table.update_datafusion_session(&session.state())?;
     let frame = if detail.rows == 0 {

@@ -22,8 +22,8 @@ use pipeline_core::load::{Load, Mode, Staged};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::Lake;
-use super::codes::{LAKE, LAKE_KEY, query_error};
+use super::codes::{LAKE, LAKE_KEY, LAKE_MEMORY, query_error};
+use super::{JoinsBy, Lake};
 
 /// What `publish` needs to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,21 +71,15 @@ pub(super) async fn stage(lake: &Lake, load: &Load, snapshot: &Snapshot) -> Resu
             if !stored && !duplicated {
                 return staged(whole);
             }
-            // Rows are numbered in the order of the snapshot, so one worker reads them then.
-            let session = if duplicated { single_file(lake) } else { session };
-            let source = read(&session, &whole.files, load.contract.schema()).await?;
-            session.register_table("source", source.into_view()).map_err(|error| query_error(&what, error))?;
-            let newest = if duplicated { newest_of_each_key(&load.contract) } else { "SELECT * FROM source".to_owned() };
-            let sql = match lake.provider(&load.contract.table).await?.filter(|_| stored) {
-                None => newest,
-                Some(provider) => {
-                    session.register_table("target", provider).map_err(|error| query_error(&what, error))?;
-                    only_different(&load.contract, &newest)
-                }
-            };
-            let frame = session.sql(&sql).await.map_err(|error| query_error(&what, error))?;
             let file = lake.options.work.join(format!("stage-{}.parquet", uuid::Uuid::now_v7().simple()));
-            let rows = write(frame, &load.contract, &file, &what).await?;
+            let hashed = different(lake, load, &whole.files, &file, (stored, duplicated), JoinsBy::Hash).await;
+            let rows = match hashed {
+                Err(error) if error.code() == &LAKE_MEMORY => {
+                    tracing::info!(table = %load.contract.table, "not enough memory for hash joins, comparing by joins that spill");
+                    different(lake, load, &whole.files, &file, (stored, duplicated), JoinsBy::Merge).await?
+                }
+                other => other?,
+            };
             staged(Detail {
                 files: vec![file_url(&file)?],
                 is_changes: false,
@@ -96,6 +90,35 @@ pub(super) async fn stage(lake: &Lake, load: &Load, snapshot: &Snapshot) -> Resu
             })
         }
     }
+}
+
+/// Writes the rows that have to move to `file`; returns how many they are.
+async fn different(
+    lake: &Lake,
+    load: &Load,
+    files: &[String],
+    file: &Path,
+    (stored, duplicated): (bool, bool),
+    joins: JoinsBy,
+) -> Result<u64> {
+    let what = format!("snapshot of table \"{}\" could not be compared with the lake", load.contract.table);
+    let session = lake.session_joining(joins);
+    if duplicated {
+        // Rows are numbered in the order of the snapshot, so one worker reads them.
+        session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
+    }
+    let source = read(&session, files, load.contract.schema()).await?;
+    session.register_table("source", source.into_view()).map_err(|error| query_error(&what, error))?;
+    let newest = if duplicated { newest_of_each_key(&load.contract) } else { "SELECT * FROM source".to_owned() };
+    let sql = match lake.provider(&load.contract.table).await?.filter(|_| stored) {
+        None => newest,
+        Some(provider) => {
+            session.register_table("target", provider).map_err(|error| query_error(&what, error))?;
+            only_different(&load.contract, &newest)
+        }
+    };
+    let frame = session.sql(&sql).await.map_err(|error| query_error(&what, error))?;
+    write(frame, &load.contract, file, &what).await
 }
 
 pub(super) fn discard(staged: &Staged) -> Result<()> {
@@ -135,12 +158,6 @@ pub(super) async fn read(session: &SessionContext, files: &[String], schema: Sch
     session.read_parquet(files.to_vec(), options).await.map_err(|error| query_error("snapshot could not be read", error))
 }
 
-fn single_file(lake: &Lake) -> SessionContext {
-    let session = lake.session();
-    session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
-    session
-}
-
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -178,7 +195,8 @@ async fn has_duplicates(session: &SessionContext, source: &DataFrame, contract: 
     Ok(found > 0)
 }
 
-/// Of rows with one key, the greatest cursor wins, then the later row. Keys that occur once pass by without a sort.
+/// Of rows with one key, the greatest cursor wins, then the later row. Keys that occur once pass by without a sort, and the
+/// few that occur more often are the side that joins hold in memory.
 fn newest_of_each_key(contract: &Contract) -> String {
     let keys = keys(contract);
     let list = keys.join(", ");
@@ -189,8 +207,8 @@ fn newest_of_each_key(contract: &Contract) -> String {
         "WITH numbered AS (SELECT *, row_number() OVER () AS _position FROM source), \
          duplicated AS (SELECT {list} FROM source GROUP BY {list} HAVING count(*) > 1), \
          ranked AS (SELECT n.*, row_number() OVER (PARTITION BY {ranked_keys} ORDER BY {order}_position DESC) AS _rank \
-                    FROM numbered n LEFT SEMI JOIN duplicated d ON {same}) \
-         SELECT {columns} FROM numbered n LEFT ANTI JOIN duplicated d ON {same} \
+                    FROM duplicated d RIGHT SEMI JOIN numbered n ON {same}) \
+         SELECT {columns} FROM duplicated d RIGHT ANTI JOIN numbered n ON {same} \
          UNION ALL SELECT {columns} FROM ranked WHERE _rank = 1",
         ranked_keys = keys.iter().map(|key| format!("n.{key}")).collect::<Vec<_>>().join(", "),
     )

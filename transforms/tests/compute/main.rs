@@ -1,5 +1,4 @@
 //! Models written for the purpose, computed over tables in memory: what changes, what is refused, what spills.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops where something is not as it should be")]
 
 mod project;

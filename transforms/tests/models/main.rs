@@ -1,7 +1,6 @@
 //! The models of `sql/`, against the contracts of `pipelines.toml` and against their own tests, `NAME.slt`.
 //!
 //! `BLESS=1 cargo test -p pipeline-transforms --test models` writes what the queries gave into the files, for review.
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops where something is not as it should be")]
 
 mod engine;
