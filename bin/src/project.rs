@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use globset::Glob;
 use pipeline_core::clock::{Clock, SystemClock};
@@ -16,9 +17,10 @@ use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::probe::Probe;
 use pipeline_core::run::{Destination, Engine, EngineSettings, Observer, Parts, Sources, Stop};
+use pipeline_core::window::Timestamp;
 use pipeline_extractors::kind::Connect;
 use pipeline_loaders::lake::{Lake, LakeOptions};
-use pipeline_loaders::s3::{AwsOptions, StaticCredentials};
+use pipeline_loaders::s3::{AwsOptions, BucketPath, StaticCredentials, abort_stale_uploads, s3_client, sdk_config};
 use pipeline_loaders::storage::Storage;
 
 use crate::arguments::Global;
@@ -32,6 +34,9 @@ use crate::telemetry::{self, Telemetry};
 
 /// The configuration's file name.
 const FILE_NAME: &str = "pipelines.toml";
+
+/// What a killed process left is removed after so long: no run takes longer.
+const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
 /// A configuration, opened.
 #[derive(Debug)]
@@ -287,6 +292,32 @@ impl Project {
         ))
     }
 
+    /// Removes what killed processes left: files in the work folder, and uploads to the landing's bucket that nobody will
+    /// finish. Only what is old enough that no running process can own it. Trouble here is no reason not to run.
+    pub(crate) async fn sweep(&self) {
+        let now = self.clock.now();
+        let work = PathBuf::from(self.config.place(&self.config.project.work));
+        for folder in ["lake", "models"] {
+            sweep_folder(&work.join(folder), now);
+        }
+        if let Err(error) = self.sweep_uploads(now).await {
+            tracing::warn!(error = %error, "unfinished uploads could not be looked for");
+        }
+    }
+
+    async fn sweep_uploads(&self, now: Timestamp) -> Result<()> {
+        let place = self.config.place(&self.config.project.landing);
+        if !place.starts_with("s3://") {
+            return Ok(());
+        }
+        let client = s3_client(&sdk_config(&self.aws().await?).await);
+        let aborted = abort_stale_uploads(&client, &BucketPath::parse(&place)?, now, LEFT_BEHIND_AFTER).await?;
+        if aborted > 0 {
+            tracing::info!(aborted, "uploads that nobody finished were aborted");
+        }
+        Ok(())
+    }
+
     /// Tries what destinations need beyond answering.
     pub(crate) async fn probe_destinations(&self, pipeline: &str) -> Vec<Probe> {
         let Ok(configured) = self.config.pipeline(pipeline) else { return Vec::new() };
@@ -315,6 +346,21 @@ impl Project {
             [Some(mongodb), Some(postgres)] => Ok((mongodb, postgres)),
             _ => Err(Error::new(&CONFIG, "the profile has no live MongoDB and PostgreSQL to fill")
                 .hint("Choose one that has, with --profile live.")),
+        }
+    }
+}
+
+/// Removes old files and folders; each that cannot be removed is left for another time.
+fn sweep_folder(folder: &Path, now: Timestamp) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+        let age = modified.and_then(|modified| modified.duration_since(std::time::UNIX_EPOCH).ok());
+        let Some(modified_us) = age.and_then(|age| i64::try_from(age.as_micros()).ok()) else { continue };
+        let old_us = now.microseconds().saturating_sub(modified_us);
+        if u128::try_from(old_us).is_ok_and(|old| old > LEFT_BEHIND_AFTER.as_micros()) {
+            let path = entry.path();
+            drop(if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) });
         }
     }
 }

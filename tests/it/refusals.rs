@@ -1,7 +1,5 @@
 //! Bad input without servers: the message, the exit code, and that nothing changed.
 
-use std::path::Path;
-
 use pipeline_tests::{Project, place};
 
 fn error(project: &Project, arguments: &[&str], code: i32) -> serde_json::Value {
@@ -40,24 +38,11 @@ fn mistakes_in_the_configuration_end_with_2_before_anything_is_touched() {
 
 fn copied_fixtures(project: &mut Project) -> std::path::PathBuf {
     let to = project.folder().join("dumps");
-    copy(&place::fixtures(), &to);
+    place::copy(&place::fixtures(), &to);
     project
         .set("profiles.local.sources.shop.path", to.join("mongodb/shop").to_str().unwrap())
         .set("profiles.local.sources.platform.path", to.join("postgres").to_str().unwrap());
     to
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[test]
@@ -93,7 +78,7 @@ fn too_many_misfits_fail_the_run_and_strict_allows_none() {
 fn a_wrong_model_is_found_before_a_run_and_a_failed_data_test_publishes_nothing_of_it() {
     let mut project = Project::new();
     let models = project.folder().join("models");
-    copy(&place::repository().join("sql"), &models);
+    place::copy(&place::repository().join("sql"), &models);
     project.set("project.models", models.to_str().unwrap());
     project.pipeline(&["run", "nightly"]).succeeded();
     let before = project.contents("SELECT * FROM stores");

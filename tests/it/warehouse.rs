@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pipeline_tests::{Answers, Mongo, OtlpReceiver, Postgres, Project, RedshiftDouble, S3};
+use pipeline_tests::{Answers, Mongo, OtlpReceiver, Postgres, Project, RedshiftDouble, S3, place};
 use serde_json::json;
 
 const BUCKET: &str = "lake";
@@ -179,7 +179,7 @@ fn refusals_of_servers_are_named_with_their_exit_codes_and_without_secrets() {
 
     // The longest item name has exactly 256 bytes, with accents: fewer characters than bytes.
     let models = world.project.folder().join("models");
-    copy(&pipeline_tests::place::repository().join("sql"), &models);
+    place::copy(&place::repository().join("sql"), &models);
     let contract = models.join("base/order_items.toml");
     let text = std::fs::read_to_string(&contract).unwrap();
     let narrow = text.replacen("[columns.name]\ntype = \"text(512)\"", "[columns.name]\ntype = \"text(255)\"", 1);
@@ -191,19 +191,6 @@ fn refusals_of_servers_are_named_with_their_exit_codes_and_without_secrets() {
     assert_eq!(error["kind"], "data", "{outcome}");
     assert!(format!("{error}").contains("name"), "{outcome}");
     assert!(world.warehouse.try_query(DATABASE, "SELECT count(*) FROM marts.order_items").is_err(), "nothing was sent");
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[test]

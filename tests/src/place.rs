@@ -16,6 +16,23 @@ pub fn fixtures() -> PathBuf {
     repository().join("tests/fixtures/demo")
 }
 
+/// Copies a folder with all that is in it.
+///
+/// # Panics
+/// If it cannot be read, or the copy not written.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap_or_else(|error| panic!("\"{}\" could not be made: {error}", to.display()));
+    let entries = std::fs::read_dir(from).unwrap_or_else(|error| panic!("\"{}\" could not be read: {error}", from.display()));
+    for entry in entries.flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), &target).unwrap_or_else(|error| panic!("\"{}\" could not be written: {error}", target.display()));
+        }
+    }
+}
+
 /// One of our programs, built beside the test's binary; `CARGO_BIN_EXE_<name>` goes before.
 ///
 /// # Panics

@@ -63,6 +63,7 @@ pub(crate) async fn backfill(global: &Global, printer: Printer, arguments: Backf
             stop.ask();
         });
     }
+    project.sweep().await;
     let began = project.clock.now();
     let request = BackfillRequest { windows, parallel: usize::from(arguments.parallel), restart: arguments.restart, template };
     let result = engine.backfill(request).await;

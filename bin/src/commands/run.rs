@@ -26,6 +26,7 @@ pub(crate) async fn run(global: &Global, printer: Printer, arguments: RunArgumen
     };
     let resume = if arguments.restart { Resume::Restart } else { Resume::Continue };
     let stop = stop_on_signals(printer);
+    project.sweep().await;
     let engine = project.engine(&arguments.name, progress(printer), stop, arguments.lock_wait).await?;
     let result = engine.run(request, resume).await;
     telemetry.finish().await;

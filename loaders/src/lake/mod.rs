@@ -245,6 +245,4 @@ fn commit_metadata(load: &Load) -> HashMap<String, serde_json::Value> {
 }
 
 #[cfg(test)]
-mod limits_tests;
-#[cfg(test)]
 mod tests;
