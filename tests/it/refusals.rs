@@ -103,8 +103,8 @@ fn a_wrong_model_is_found_before_a_run_and_a_failed_data_test_publishes_nothing_
 fn a_second_run_at_once_is_refused_and_an_interrupted_one_is_continued() {
     let project = Project::new();
     let mut first = project.start(&["run", "nightly"]);
-    let lease = project.folder().join(".pipeline/ledger.db.nightly.lock");
-    first.until("the lease", |_| lease.exists());
+    let landing = project.folder().join(".pipeline/landing/nightly");
+    first.until("the first snapshot", |_| landing.exists());
     first.signal("STOP");
     let outcome = project.pipeline(&["run", "nightly", "--output", "json"]);
     let refused = outcome.exited(5).error();

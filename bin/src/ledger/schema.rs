@@ -23,6 +23,11 @@ CREATE TABLE windows (pipeline TEXT NOT NULL, window_from INTEGER NOT NULL, wind
 
 pub(super) async fn prepare(pool: &SqlitePool, file: &Path) -> Result<()> {
     let failed = |error: sqlx::Error| ledger_error(file, &error);
+    // A reader never waits for a writer: a ledger that is up to date is opened even while another process writes.
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(pool).await.map_err(failed)?;
+    if usize::try_from(version) == Ok(STEPS.len()) {
+        return Ok(());
+    }
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await.map_err(failed)?;
     let version = usize::try_from(version).unwrap_or(usize::MAX);
