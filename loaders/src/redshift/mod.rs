@@ -3,9 +3,9 @@
 //! The Parquet parts of a snapshot are read by COPY where they lie in S3; nothing passes through this process. One load is one
 //! TRANSACTION batch: wait for other loads, fail unless this load is the next one, COPY into a temporary table, change the
 //! table, write the marker row into `pipeline_meta.loads`. Whatever happens, readers see none or all of it, and a repeated
-//! batch fails at its guard instead of loading twice. [`script`] has the whole order.
+//! batch fails at its guard instead of loading twice. `script` has the whole order.
 //!
-//! Before anything is sent, [`preflight`] reads the parts' footers and compares them with the contract: COPY matches columns by
+//! Before anything is sent, `preflight` reads the parts' footers and compares them with the contract: COPY matches columns by
 //! position, converts nothing, and aborts at the first text that is too long in bytes.
 //!
 //! It does not change distribution and sort keys of tables that exist, and it drops nothing.

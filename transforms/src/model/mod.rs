@@ -133,7 +133,7 @@ impl ModelSet {
     /// digests of the models that use them.
     ///
     /// # Errors
-    /// [`MODEL_FILE`](crate::errors::MODEL_FILE) with file and line, [`SQL`](crate::errors::SQL) if a statement cannot be parsed,
+    /// [`MODEL_FILE`] with file and line, [`SQL`](crate::errors::SQL) if a statement cannot be parsed,
     /// [`MODEL_CYCLE`](crate::errors::MODEL_CYCLE) with the circle, [`MODEL_INPUT`] for a model that does not exist.
     pub fn load(folder: &Path, parameters: &BTreeMap<String, String>, key: Option<&PrivacyKey>) -> Result<Self> {
         let mut files = Vec::new();
