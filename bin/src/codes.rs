@@ -6,7 +6,7 @@ use pipeline_core::error::Code;
 #[cfg_attr(not(test), expect(dead_code, reason = "the reference page is made by a test"))]
 pub(crate) fn all() -> Vec<&'static Code> {
     use pipeline_core::{config, contract, error, landing, ledger, load, name, quarantine, run, window};
-    let core: [&'static Code; 20] = [
+    let core: [&'static Code; 21] = [
         &error::BUG,
         &error::INTERRUPTED,
         &error::ARROW,
@@ -15,6 +15,7 @@ pub(crate) fn all() -> Vec<&'static Code> {
         &contract::CONTRACT,
         &landing::LANDING,
         &landing::LANDING_DENIED,
+        &landing::LANDING_MISSING,
         &landing::DISK_FULL,
         &landing::SNAPSHOT,
         &ledger::LEASE,

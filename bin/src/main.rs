@@ -23,6 +23,10 @@ use pipeline_core::error::{BUG, Error};
 use arguments::{Arguments, Command};
 use output::Printer;
 
+/// Gives freed memory back soon and wastes little between threads: with the C library's allocator the same nights held twice as much.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let printer = Printer::new(&arguments.global, secrets::environment("NO_COLOR").is_some());

@@ -205,8 +205,18 @@ impl Project {
         Ok(Arc::new(LakeModels::load(&self.config, lake, key)?))
     }
 
-    /// Reads models, sections and references without connecting anywhere.
-    pub(crate) async fn check(&self) -> Result<Checked> {
+    /// Fails, instead of letting rows be rejected, as soon as one does not fit.
+    #[must_use]
+    pub(crate) fn rejecting_nothing(mut self) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        for table in config.sources.values_mut().flat_map(|source| source.tables.values_mut()) {
+            table.rejected_share_max = 0.0;
+        }
+        self
+    }
+
+    /// Reads every section, so that no run begins with a mistake in one. Returns how many tables there are.
+    fn check_sections(&self) -> Result<usize> {
         let mut tables = 0;
         for source in self.config.sources.values() {
             let kind = kind(source)?;
@@ -219,15 +229,22 @@ impl Project {
         for pipeline in self.config.pipelines.keys() {
             self.tables(pipeline)?;
         }
-        let models = LakeModels::check(&self.config).await?;
         for destination in self.config.destinations.values() {
             destinations::check(destination)?;
         }
+        Ok(tables)
+    }
+
+    /// Reads models, sections and references without connecting anywhere.
+    pub(crate) async fn check(&self) -> Result<Checked> {
+        let tables = self.check_sections()?;
+        let models = LakeModels::check(&self.config).await?;
         Ok(Checked { pipelines: self.config.pipelines.len(), tables, models })
     }
 
     /// Connects everything of a pipeline but its sources, which each run opens for itself.
     pub(crate) async fn connect(&self, pipeline: &str, _observer: Arc<dyn Observer>, _stop: Stop) -> Result<Connected> {
+        self.check_sections()?;
         let configured = self.config.pipeline(pipeline)?.clone();
         let secrets = self.secrets().await?;
         let key = self.privacy_key(&secrets).await?;

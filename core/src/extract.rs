@@ -26,6 +26,10 @@ pub trait Extractor: Debug + Send + Sync {
     /// What the table promises.
     fn contract(&self) -> &Contract;
 
+    /// Whether the table can be read: it is there, has what its contract declares, and may be looked at. Cheap, and reads
+    /// metadata only. The engine asks every table before it reads the first one, so that a mistake in one changes nothing anywhere.
+    async fn check(&self) -> Result<()>;
+
     /// Cuts what is to be read into slices. Reads metadata only.
     ///
     /// `after` is where the last complete reading ended; None reads everything.

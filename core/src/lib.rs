@@ -21,4 +21,5 @@ pub mod privacy;
 pub mod probe;
 pub mod quarantine;
 pub mod run;
+pub mod turns;
 pub mod window;

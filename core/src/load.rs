@@ -53,7 +53,7 @@ impl fmt::Display for LoadId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The rows become the table.
+    /// The rows become the table. Of rows with one key, the one that [`Mode::Merge`] would keep; models have no others.
     Replace,
     /// Rows are added. For tables without a key.
     Append,
@@ -113,7 +113,7 @@ pub enum Distribution {
 pub struct Marker {
     /// The last load that was committed.
     pub revision: i64,
-    /// Its digest.
+    /// Its digest, or as much of it as the destination stores.
     pub digest: String,
 }
 

@@ -2,7 +2,9 @@ WITH located_orders AS (
     SELECT
         *,
         coalesce(currency, 'XXX') AS currency_or_none,
-        h3_cell(latitude, longitude, array_max(parameter_ints('resolutions', '7,8,9'))) AS finest_cell
+        h3_cell(latitude, longitude, array_max(parameter_ints('resolutions', '7,8,9'))) AS finest_cell,
+        -- Brings the orders of a day together, so that the cells are made day by day and memory holds one day's.
+        row_number() OVER (PARTITION BY business_date) AS position_in_day
     FROM orders
     WHERE fulfilment = 'delivery' AND latitude IS NOT NULL AND longitude IS NOT NULL AND business_date IS NOT NULL
 ),
@@ -10,7 +12,7 @@ WITH located_orders AS (
 orders_by_resolution AS (
     SELECT *, unnest(parameter_ints('resolutions', '7,8,9')) AS resolution
     FROM located_orders
-    WHERE finest_cell IS NOT NULL
+    WHERE finest_cell IS NOT NULL AND position_in_day > 0
 ),
 
 -- Coarser cells are the finest one's parents, not computed from the point: H3's cells do not nest exactly, and so the counts

@@ -10,6 +10,7 @@ static METADATA: LazyLock<Metadata> = LazyLock::new(Metadata::read);
 /// What each of our crates imports of our crates: exactly this.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("pipeline", &["pipeline-core", "pipeline-demo", "pipeline-extractors", "pipeline-loaders", "pipeline-transforms"]),
+    ("pipeline-benches", &["pipeline-core", "pipeline-extractors"]),
     ("pipeline-core", &[]),
     ("pipeline-demo", &[]),
     ("pipeline-extractors", &["pipeline-core"]),
@@ -23,7 +24,7 @@ const FREE: &str = "pipeline-tests";
 
 /// Dependencies that belong to certain crates, and to no other. A name that ends in `*` is a family of crates.
 const OWNERS: &[(&str, &[&str])] = &[
-    ("clap", &["pipeline", "redshift-double"]),
+    ("clap", &["pipeline", "pipeline-benches", "redshift-double"]),
     ("tracing-subscriber", &["pipeline", "redshift-double"]),
     ("opentelemetry*", &["pipeline"]),
     ("indicatif", &["pipeline"]),

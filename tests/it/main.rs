@@ -4,7 +4,9 @@
 
 mod again;
 mod architecture;
+mod loaders;
+mod local;
 mod program;
-mod refusals;
+mod servers;
 mod services;
 mod warehouse;

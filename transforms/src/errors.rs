@@ -6,6 +6,7 @@
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use pipeline_core::error::{BUG, Code, Error, ErrorKind};
+use pipeline_core::landing::DISK_FULL;
 
 use crate::functions::FunctionError;
 
@@ -109,6 +110,9 @@ pub(crate) fn is_memory(error: &DataFusionError) -> bool {
 /// The error of ours for one of the query engine's, about `what` (such as `model "orders" could not be computed`).
 pub(crate) fn failure(what: impl Into<String>, error: DataFusionError) -> Error {
     let what = what.into();
+    if is_disk_full(&error) {
+        return Error::new(&DISK_FULL, what).caused_by("no space left on the device");
+    }
     match error {
         DataFusionError::Context(_, inner) => failure(what, *inner),
         DataFusionError::Diagnostic(diagnostic, inner) => match diagnostic.span {
@@ -139,6 +143,18 @@ pub(crate) fn failure(what: impl Into<String>, error: DataFusionError) -> Error 
         },
         error => shared_failure(what, &error),
     }
+}
+
+fn is_disk_full(error: &DataFusionError) -> bool {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(deeper) = source {
+        let io = deeper.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        source = deeper.source();
+    }
+    false
 }
 
 /// The same for an error that others hold too, so that nothing can be moved out of it.

@@ -24,6 +24,7 @@ use pipeline_core::batch::BatchStream;
 use pipeline_core::error::{Error, Result};
 use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
+use pipeline_core::turns::Turns;
 use pipeline_core::window::Timestamp;
 
 use crate::errors::{STORAGE, failure};
@@ -73,6 +74,7 @@ pub trait Tables: Debug + Send + Sync {
 pub struct Engine {
     options: Arc<Options>,
     runtime: Arc<RuntimeEnv>,
+    turns: Turns,
 }
 
 impl Engine {
@@ -89,13 +91,18 @@ impl Engine {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             .build_arc()
             .map_err(|error| failure(what(), error))?;
-        Ok(Self { options: Arc::new(options), runtime })
+        Ok(Self { options: Arc::new(options), runtime, turns: Turns::default() })
     }
 
     /// What the engine was made with.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The turns at the memory.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Makes a store known, so that statements can read tables whose files lie in it.
@@ -116,8 +123,8 @@ impl Engine {
         let mut config = SessionConfig::new()
             .with_target_partitions(match joins {
                 JoinsBy::Hash => self.options.target_partitions.max(1),
-                // Where memory is short, fewer sorts at once have more of it each.
-                JoinsBy::Merge => 1,
+                // Where memory is short, fewer sorts at once have more of it each. With one part, the planner would take hash joins.
+                JoinsBy::Merge => 2,
             })
             .with_default_catalog_and_schema(CATALOG, TableName::MARTS)
             .with_create_default_catalog_and_schema(false)
@@ -138,6 +145,9 @@ impl Engine {
         settings.sql_parser.map_string_types_to_utf8view = false;
         settings.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
         settings.optimizer.prefer_hash_join = joins == JoinsBy::Hash;
+        // What a window has brought together by some columns needs no further exchange to be grouped by more of them, and keeps
+        // its order: such groups are made one after the other.
+        settings.optimizer.subset_repartition_threshold = 1;
         let state =
             SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::clone(&self.runtime)).with_default_features().build();
         let context = SessionContext::new_with_state(state);

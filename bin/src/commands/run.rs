@@ -15,7 +15,10 @@ pub(crate) async fn run(global: &Global, printer: Printer, arguments: RunArgumen
         let plan = PlanArguments { name: arguments.name, select: arguments.select, full_refresh: arguments.full_refresh, sql: false };
         return super::plan::plan(global, printer, plan).await;
     }
-    let project = Project::open(global, printer)?;
+    let mut project = Project::open(global, printer)?;
+    if arguments.strict {
+        project = project.rejecting_nothing();
+    }
     let telemetry = project.start_telemetry(global)?;
     let request = RunRequest {
         kind: RunKind::Run,

@@ -102,7 +102,8 @@ fn is_number(field: &Arc<Field>) -> bool {
 const EXACT_INTEGER_MAX: i64 = 1 << 53;
 
 fn value(column: &ArrayRef, row: usize) -> Result<Value> {
-    if column.is_null(row) {
+    // A column of type null has no bitmap of nulls to ask.
+    if column.is_null(row) || *column.data_type() == DataType::Null {
         return Ok(Value::Null);
     }
     let text = || -> Result<String> {

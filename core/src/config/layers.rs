@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use toml::{Table, Value};
 
-use super::CONFIG;
+use super::{CONFIG, Secret};
 use crate::error::{Error, Result};
 
 /// Where a value came from.
@@ -149,7 +149,7 @@ impl Layers {
         }
     }
 
-    /// Every leaf as (path, value as TOML, origin), for `config show`.
+    /// Every leaf as (path, value as TOML, origin), for `config show`. A secret that is written out is not shown.
     #[must_use]
     pub fn leaves(&self) -> Vec<(String, String, Option<Origin>)> {
         let mut leaves = Vec::new();
@@ -233,7 +233,18 @@ fn collect(table: &Table, prefix: &str, leaves: &mut Vec<(String, String)>) {
         let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {
             Value::Table(inner) => collect(inner, &path, leaves),
+            Value::String(text) if is_written_out_secret(&path, text) => leaves.push((path, "\"***\"".to_owned())),
             other => leaves.push((path, other.to_string())),
         }
     }
+}
+
+/// Keys whose values are references to secrets.
+const SECRET_KEYS: &[&str] = &["url", "password", "privacy.key", "access_key_id", "secret_access_key", "session_token"];
+
+/// Whether a value is a secret that should have been a reference: nobody is shown it, not even while looking for the mistake.
+fn is_written_out_secret(path: &str, text: &str) -> bool {
+    let names_secret = SECRET_KEYS.iter().any(|key| path.strip_suffix(key).is_some_and(|rest| rest.ends_with('.')));
+    let holds_password = text.split_once("://").is_some_and(|(_, rest)| rest.split('/').next().is_some_and(|host| host.contains('@')));
+    (names_secret && Secret::parse(text).is_err()) || holds_password
 }

@@ -41,6 +41,14 @@ pub static LANDING_DENIED: Code = Code {
     remedy: "Grant s3:PutObject, s3:GetObject, s3:ListBucket, s3:DeleteObject and s3:AbortMultipartUpload on the bucket, or write permission on the folder; `pipeline doctor` tries each.",
 };
 
+/// The landing's bucket does not exist.
+pub static LANDING_MISSING: Code = Code {
+    name: "E-LANDING-MISSING",
+    kind: ErrorKind::Usage,
+    meaning: "The bucket in which snapshots are to be landed does not exist. Buckets are never made by themselves.",
+    remedy: "Correct `landing` in [project], or make the bucket in the region of [aws].",
+};
+
 /// The disk is full.
 pub static DISK_FULL: Code = Code {
     name: "E-DISK-FULL",
@@ -114,7 +122,7 @@ impl Landing {
                     Err(Error::new(&SNAPSHOT, format!("landing object \"{key}\" exists with other content")))
                 }
             }
-            Err(error) => Err(store_error(&format!("landing object \"{key}\" could not be written"), &error)),
+            Err(error) => Err(write_error(&format!("landing object \"{}\" could not be written", self.url_of(key)), &error)),
         }
     }
 
@@ -184,6 +192,14 @@ impl Landing {
             }
         }
         Ok(removed)
+    }
+}
+
+/// The same for writing, where only a bucket can be missing.
+fn write_error(what: &str, error: &object_store::Error) -> Error {
+    match error {
+        object_store::Error::NotFound { .. } => Error::new(&LANDING_MISSING, what).caused_by("there is no such bucket"),
+        error => store_error(what, error),
     }
 }
 

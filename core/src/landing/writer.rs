@@ -18,7 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
-use super::{Landing, Manifest, Part, Snapshot, manifest::MANIFEST_FILE, store_error};
+use super::{Landing, Manifest, Part, Snapshot, manifest::MANIFEST_FILE, write_error};
 use crate::error::{BUG, Error, Result};
 use crate::extract::Checkpoint;
 use crate::quarantine::{Quarantine, Rejected};
@@ -182,7 +182,7 @@ impl OpenPart {
     fn open(snapshot: &SnapshotWriter, key: &str) -> Result<Self> {
         let file = HashingFile(Arc::new(tokio::sync::Mutex::new(Hashing {
             upload: BufWriter::new(snapshot.landing.store(), snapshot.landing.path(key)),
-            key: key.to_owned(),
+            url: snapshot.landing.url_of(key),
             hash: Sha256::new(),
             bytes: 0,
             failed: None,
@@ -253,7 +253,7 @@ fn parquet_error(key: &str, error: &ParquetError) -> Error {
 fn io_error(key: &str, io: &std::io::Error) -> Error {
     let what = format!("landed part \"{key}\" could not be written");
     match io.get_ref().and_then(|source| source.downcast_ref::<object_store::Error>()) {
-        Some(error) => store_error(&what, error),
+        Some(error) => write_error(&what, error),
         None if io.kind() == std::io::ErrorKind::StorageFull => {
             Error::new(&super::DISK_FULL, what).caused_by("no space left on the device")
         }
@@ -270,7 +270,8 @@ struct HashingFile(Arc<tokio::sync::Mutex<Hashing>>);
 
 struct Hashing {
     upload: BufWriter,
-    key: String,
+    /// Where it goes, for errors.
+    url: String,
     hash: Sha256,
     bytes: u64,
     // The store's own error: the Parquet writer would only hand on its text.
@@ -299,7 +300,7 @@ impl AsyncFileWriter for HashingFile {
 
 fn keep(hashing: &mut Hashing, result: std::io::Result<()>) -> parquet::errors::Result<()> {
     result.map_err(|error| {
-        hashing.failed = Some(io_error(&hashing.key, &error));
+        hashing.failed = Some(io_error(&hashing.url, &error));
         ParquetError::General("the part could not be stored".to_owned())
     })
 }

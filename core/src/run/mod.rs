@@ -284,6 +284,12 @@ impl Engine {
     async fn work(&self, context: &Arc<RunContext>, tables: BTreeSet<TableName>) -> Result<()> {
         let wanted: BTreeSet<TableName> = tables.iter().filter(|table| !table.is_model()).cloned().collect();
         let opened = if wanted.is_empty() { Vec::new() } else { self.parts.sources.open(&wanted).await? };
+        let checks = opened.iter().map(|source| async move {
+            let table = &source.extractor.contract().table;
+            let checked = self.with_retries(&format!("check {table}"), || source.extractor.check()).await;
+            checked.map_err(|error| error.context(format!("table \"{table}\" cannot be read, so nothing was begun")))
+        });
+        futures::future::try_join_all(checks).await?;
         let sources: HashMap<TableName, SourceTable> =
             opened.into_iter().map(|source| (source.extractor.contract().table.clone(), source)).collect();
         let sources = Arc::new(sources);

@@ -97,6 +97,10 @@ impl Extractor for TestExtractor {
         &self.contract
     }
 
+    async fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
         let rows = self.source.rows.lock().unwrap();
         let newest = rows.values().map(|row| row.1).max().unwrap_or(0);

@@ -171,6 +171,11 @@ impl Extractor for FilesExtractor {
         &self.inner.contract
     }
 
+    async fn check(&self) -> Result<()> {
+        // Opening the table found its file and compared the file's columns with the contract.
+        range::Seen::of(&self.inner.dump).map(drop)
+    }
+
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
         let (inner, request, after) = (Arc::clone(&self.inner), request.clone(), after.cloned());
         tokio::task::spawn_blocking(move || plan::plan(&inner, &request, after.as_ref()))

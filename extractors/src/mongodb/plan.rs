@@ -169,6 +169,10 @@ impl Extractor for MongoExtractor {
         &self.contract
     }
 
+    async fn check(&self) -> Result<()> {
+        self.look().await.map(drop)
+    }
+
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
         let is_view = self.look().await?;
         let place = format!("{}.{}", self.connection.database().name(), self.collection);

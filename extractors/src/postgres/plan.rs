@@ -60,6 +60,62 @@ pub(super) async fn plan(table: &PostgresTable, request: &Request, after: Option
     Ok(plan)
 }
 
+/// Looks whether a table can be read as its contract declares, in a connection of its own.
+pub(super) async fn check(table: &PostgresTable) -> Result<()> {
+    let connections = &table.source.connections;
+    let mut lent = connections.lend().await?;
+    let relation = Catalog { connections, connection: &mut lent.connection, relation: &table.relation }.find().await?;
+    lent.give_back();
+    table.selection(&relation).map(drop)
+}
+
+impl PostgresTable {
+    /// What is to be selected from the relation.
+    fn selection(&self, relation: &Relation) -> Result<Selection> {
+        self.check_columns(relation)?;
+        let selection = selection(&self.contract, &relation.columns);
+        // Compiled once here, so that a contract that cannot be read fails before anything is read.
+        Decoder::new(&self.contract, &selection.columns, self.key.clone())?;
+        self.check_grants(relation, &selection.columns)?;
+        Ok(selection)
+    }
+
+    /// That every declared column exists. The names to suggest are all of the table's, also those that are not selected.
+    fn check_columns(&self, relation: &Relation) -> Result<()> {
+        let names = || relation.columns.iter().map(|column| column.name.as_str());
+        for declared in &self.contract.columns {
+            if declared.name.as_str() == EXTRA_COLUMN
+                || declared.privacy == Privacy::Drop
+                || split_path(&declared.from, &mut names()).is_some()
+            {
+                continue;
+            }
+            let error = Error::new(&COLUMN, format!("column \"{}\" does not exist in table \"{}\"", declared.from, self.relation));
+            return Err(match nearest(&declared.from, names()) {
+                Some(name) => {
+                    error.hint(format!("Did you mean \"{name}\"? Write `{} = \"{} from {name}\"`.", declared.name, declared.data_type))
+                }
+                None => error,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_grants(&self, relation: &Relation, columns: &[SourceColumn]) -> Result<()> {
+        let closed = |column: &&Column| !column.is_readable && columns.iter().any(|selected| selected.name == column.name);
+        let Some(column) = relation.columns.iter().find(closed) else { return Ok(()) };
+        let error = Error::new(
+            &GRANT,
+            format!("user \"{}\" may not read column \"{}\" of table \"{}\"", self.source.connections.user(), column.name, self.relation),
+        );
+        Err(error.hint(format!(
+            "Let the table's owner execute: GRANT SELECT ON {} TO {};",
+            relation.name,
+            identifier(self.source.connections.user())
+        )))
+    }
+}
+
 struct Planner<'a> {
     table: &'a PostgresTable,
     connections: &'a Connections,
@@ -105,11 +161,7 @@ impl Planner<'_> {
     async fn plan(&mut self, request: &Request, after: Option<&Checkpoint>) -> Result<(ExtractPlan, Vec<SourceColumn>)> {
         let table = self.table;
         let relation = self.catalog().find().await?;
-        self.check_columns(&relation)?;
-        let Selection { list, columns } = selection(&table.contract, &relation.columns);
-        // Compiled once here, so that a contract that cannot be read fails before anything is read.
-        Decoder::new(&table.contract, &columns, table.key.clone())?;
-        self.check_grants(&relation, &columns)?;
+        let Selection { list, columns } = table.selection(&relation)?;
         let cursor = self.cursor(&relation).await?;
         let mut decided = match (&cursor, request.window) {
             (None, _) => Decided {
@@ -180,41 +232,6 @@ impl Planner<'_> {
     async fn text(&mut self, sql: &str) -> Result<Option<String>> {
         let rows = self.connections.rows(self.connection, sql, self.what).await?;
         Ok(rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()))
-    }
-
-    /// That every declared column exists. The names to suggest are all of the table's, also those that are not selected.
-    fn check_columns(&self, relation: &Relation) -> Result<()> {
-        let names = || relation.columns.iter().map(|column| column.name.as_str());
-        for declared in &self.table.contract.columns {
-            if declared.name.as_str() == EXTRA_COLUMN
-                || declared.privacy == Privacy::Drop
-                || split_path(&declared.from, &mut names()).is_some()
-            {
-                continue;
-            }
-            let error = Error::new(&COLUMN, format!("column \"{}\" does not exist in table \"{}\"", declared.from, self.table.relation));
-            return Err(match nearest(&declared.from, names()) {
-                Some(name) => {
-                    error.hint(format!("Did you mean \"{name}\"? Write `{} = \"{} from {name}\"`.", declared.name, declared.data_type))
-                }
-                None => error,
-            });
-        }
-        Ok(())
-    }
-
-    fn check_grants(&self, relation: &Relation, columns: &[SourceColumn]) -> Result<()> {
-        let closed = |column: &&Column| !column.is_readable && columns.iter().any(|selected| selected.name == column.name);
-        let Some(column) = relation.columns.iter().find(closed) else { return Ok(()) };
-        let error = Error::new(
-            &GRANT,
-            format!("user \"{}\" may not read column \"{}\" of table \"{}\"", self.connections.user(), column.name, self.table.relation),
-        );
-        Err(error.hint(format!(
-            "Let the table's owner execute: GRANT SELECT ON {} TO {};",
-            relation.name,
-            identifier(self.connections.user())
-        )))
     }
 
     async fn cursor(&mut self, relation: &Relation) -> Result<Option<ByCursor>> {

@@ -90,6 +90,10 @@ impl Extractor for PostgresTable {
         &self.contract
     }
 
+    async fn check(&self) -> Result<()> {
+        plan::check(self).await
+    }
+
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
         plan::plan(self, request, after).await
     }

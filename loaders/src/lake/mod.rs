@@ -4,10 +4,13 @@
 //! load's revision, and 63 bits of its digest. They outlive the clean-up of old log files, so the table itself always knows
 //! what was loaded last. A commit is a put-if-absent of the next log file, on S3 as on disk.
 //!
+//! What a load holds in memory is one piece of it, or its keys: see `stage` and `publish`. `maintain` sums up small files.
+//!
 //! Tables are not cut into folders: files hold all columns and are pruned by their statistics. What `stage` prepares is a
 //! file in the work folder that no reader sees.
 
 mod codes;
+mod maintain;
 mod publish;
 mod schema;
 mod stage;
@@ -19,10 +22,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionContext;
 use deltalake::delta_datafusion::DeltaSessionContext;
+use deltalake::logstore::{LogStoreFactory, LogStoreRef, ObjectStoreRef, StorageConfig, default_logstore, logstore_factories};
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use object_store::ObjectStore;
 use pipeline_core::contract::Contract;
@@ -30,11 +34,15 @@ use pipeline_core::error::{Error, Result};
 use pipeline_core::landing::Snapshot;
 use pipeline_core::load::{Change, Layout, Load, Loader, Marker, Receipt, Staged};
 use pipeline_core::name::TableName;
+use pipeline_core::turns::Turns;
 use url::Url;
 
 pub use codes::{CODES, LAKE, LAKE_DENIED, LAKE_KEY, LAKE_MEMORY};
 
 use codes::delta_error;
+
+/// How many of the largest consumers the engine names when memory runs out.
+const CONSUMERS_NAMED: std::num::NonZeroUsize = std::num::NonZeroUsize::new(8).expect("8 is not zero");
 
 /// What a lake needs.
 #[derive(Debug, Clone)]
@@ -56,6 +64,7 @@ pub struct LakeOptions {
 pub struct Lake {
     options: LakeOptions,
     runtime: Arc<RuntimeEnv>,
+    turns: Turns,
 }
 
 impl Lake {
@@ -64,16 +73,18 @@ impl Lake {
     /// # Errors
     /// [`LAKE`] if the work folder cannot be made.
     pub fn open(options: LakeOptions) -> Result<Self> {
+        let buckets = Url::parse("s3://").expect("the address is fixed and valid");
+        logstore_factories().entry(buckets).or_insert_with(|| Arc::new(BucketLogs));
         std::fs::create_dir_all(&options.work).map_err(|error| {
             Error::new(&LAKE, format!("work folder \"{}\" could not be made", options.work.display())).caused_by(error.kind())
         })?;
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_limit_bytes)))
+            .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(options.memory_limit_bytes), CONSUMERS_NAMED)))
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![options.work.clone()])))
             .build_arc()
             .map_err(|_| Error::new(&LAKE, format!("work folder \"{}\" cannot be used", options.work.display())))?;
         runtime.register_object_store(&options.url, Arc::clone(&options.store));
-        Ok(Self { options, runtime })
+        Ok(Self { options, runtime, turns: Turns::default() })
     }
 
     /// The store and the URL it is registered for, so that other sessions can read the providers' files.
@@ -83,10 +94,6 @@ impl Lake {
     }
 
     fn session(&self) -> SessionContext {
-        self.session_joining(JoinsBy::Hash)
-    }
-
-    fn session_joining(&self, joins: JoinsBy) -> SessionContext {
         // The library's session brings the planners that its commits need; only its sizes are ours.
         let session = DeltaSessionContext::with_runtime_env(Arc::clone(&self.runtime)).into_inner();
         {
@@ -96,7 +103,6 @@ impl Lake {
             options.execution.target_partitions = self.options.threads.max(1);
             // The lake hands out plain strings: what models and warehouses are declared in.
             options.execution.parquet.schema_force_view_types = false;
-            options.optimizer.prefer_hash_join = joins == JoinsBy::Hash;
         }
         session
     }
@@ -128,22 +134,24 @@ impl Lake {
         Ok(Some(table))
     }
 
+    async fn provider_of(&self, table: &DeltaTable, name: &TableName) -> Result<Arc<dyn TableProvider>> {
+        let session = self.session();
+        let failed = |error: DeltaTableError| delta_error(&format!("lake table \"{name}\" could not be read"), &error);
+        table.update_datafusion_session(&session.state()).map_err(failed)?;
+        let provider = table.table_provider().with_session(Arc::new(session.state())).build().await;
+        let provider = provider.map_err(|error| codes::query_error(&format!("lake table \"{name}\" could not be read"), error))?;
+        Ok(Arc::new(provider))
+    }
+
     /// The table as a query engine reads it, at its newest version; None if it was never made.
     ///
     /// # Errors
     /// [`LAKE`] and kin.
     pub async fn provider(&self, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
-        let Some(table) = self.table(name).await? else { return Ok(None) };
-        let session = self.session();
-        let failed = |error: DeltaTableError| delta_error(&format!("lake table \"{name}\" could not be read"), &error);
-        table.update_datafusion_session(&session.state()).map_err(failed)?;
-        let provider = table
-            .table_provider()
-            .with_session(Arc::new(session.state()))
-            .build()
-            .await
-            .map_err(|_| Error::new(&LAKE, format!("lake table \"{name}\" could not be read")))?;
-        Ok(Some(Arc::new(provider)))
+        match self.table(name).await? {
+            Some(table) => Ok(Some(self.provider_of(&table, name).await?)),
+            None => Ok(None),
+        }
     }
 
     /// The table's Delta version; None if it was never made.
@@ -162,13 +170,6 @@ impl Lake {
         let digest = state.transaction_version(log.as_ref(), digest_id(pipeline)).await.map_err(failed)?.unwrap_or(0);
         Ok(Some(Marker { revision, digest: format!("{digest:016x}") }))
     }
-}
-
-/// How equal keys find each other. Hash joins are faster, but hold one side in memory; sort-merge joins spill.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum JoinsBy {
-    Hash,
-    Merge,
 }
 
 fn revision_id(pipeline: &str) -> String {
@@ -214,11 +215,27 @@ impl Loader for Lake {
     }
 
     async fn stage(&self, load: &Load, snapshot: &Snapshot) -> Result<Staged> {
-        stage::stage(self, load, snapshot).await
+        let turn = self.turns.beside_others().await;
+        match Box::pin(stage::stage(self, load, snapshot)).await {
+            Err(error) if error.code() == &LAKE_MEMORY => {
+                drop(turn);
+                let _turn = self.turns.alone().await;
+                Box::pin(stage::stage(self, load, snapshot)).await
+            }
+            staged => staged,
+        }
     }
 
     async fn publish(&self, staged: &Staged) -> Result<Receipt> {
-        publish::publish(self, staged).await
+        let turn = self.turns.beside_others().await;
+        match Box::pin(publish::publish(self, staged)).await {
+            Err(error) if error.code() == &LAKE_MEMORY => {
+                drop(turn);
+                let _turn = self.turns.alone().await;
+                Box::pin(publish::publish(self, staged)).await
+            }
+            receipt => receipt,
+        }
     }
 
     async fn discard(&self, staged: &Staged) -> Result<()> {
@@ -236,6 +253,23 @@ impl Loader for Lake {
     }
 }
 
+/// Logs of tables in buckets. The library by itself knows those on disk; a bucket that puts only what is not there yet, as S3
+/// does since 2024, keeps a log by the very same protocol.
+#[derive(Debug)]
+struct BucketLogs;
+
+impl LogStoreFactory for BucketLogs {
+    fn with_options(
+        &self,
+        prefixed_store: ObjectStoreRef,
+        root_store: ObjectStoreRef,
+        location: &Url,
+        options: &StorageConfig,
+    ) -> Result<LogStoreRef, DeltaTableError> {
+        Ok(default_logstore(prefixed_store, root_store, location, options))
+    }
+}
+
 /// What commits are told beyond their actions.
 fn commit_metadata(load: &Load) -> HashMap<String, serde_json::Value> {
     HashMap::from([
@@ -245,4 +279,8 @@ fn commit_metadata(load: &Load) -> HashMap<String, serde_json::Value> {
 }
 
 #[cfg(test)]
+mod limits_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod types_tests;

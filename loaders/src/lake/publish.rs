@@ -16,21 +16,22 @@ use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::failpoint;
 use pipeline_core::load::{FENCED, Load, Mode, Receipt, Staged};
 
-use super::codes::{delta_error, is_conflict, is_out_of_memory, query_error};
-use super::stage::{Detail, detail, read, snapshot_schema};
-use super::{JoinsBy, Lake, commit_metadata, digest_bits, digest_id, revision_id};
+use super::codes::{LAKE, LAKE_MEMORY, delta_error, is_conflict, is_out_of_memory, query_error};
+use super::maintain::maintain;
+use super::stage::{Detail, detail, keys, one_number, quoted, read, snapshot_schema};
+use super::{Lake, commit_metadata, digest_bits, digest_id, revision_id};
 
 /// How often a commit is tried when others commit to the table at once.
 const COMMITS_TRIED_MAX: u32 = 5;
 
 /// Large enough for fast scans, small enough that a merge of a few rows rewrites little.
-const FILE_BYTES: u64 = 128 << 20;
+const FILE_BYTES: u64 = 32 << 20;
 
 pub(super) async fn publish(lake: &Lake, staged: &Staged) -> Result<Receipt> {
     let load = &staged.load;
     let detail = detail(staged)?;
     let mut tried = 0;
-    let mut joins = JoinsBy::Hash;
+    let mut merges = Merges::Rows;
     loop {
         let table = lake
             .table(&load.contract.table)
@@ -40,17 +41,20 @@ pub(super) async fn publish(lake: &Lake, staged: &Staged) -> Result<Receipt> {
             return Ok(receipt);
         }
         failpoint::reached("lake.before_commit");
-        let committed = commit(lake, table, load, &detail, joins).await;
+        let committed = Box::pin(commit(lake, table, load, &detail, merges)).await;
         failpoint::reached("lake.after_commit");
         tried += 1;
         match committed {
-            Ok(receipt) => return Ok(receipt),
+            Ok(receipt) => {
+                maintain(lake, &load.contract.table).await;
+                return Ok(receipt);
+            }
             Err(Failure::Delta(error)) if is_conflict(&error) && tried < COMMITS_TRIED_MAX => {
                 tracing::warn!(table = %load.contract.table, tried, "another commit came first; looking again");
             }
-            Err(Failure::Delta(error)) if is_out_of_memory(&error) && joins == JoinsBy::Hash => {
-                tracing::info!(table = %load.contract.table, "not enough memory for hash joins, merging by joins that spill");
-                joins = JoinsBy::Merge;
+            Err(error) if error.is_out_of_memory() && merges != Merges::Sorted && matches!(load.mode, Mode::Merge | Mode::Changes) => {
+                merges = if merges == Merges::Rows { Merges::Keys } else { Merges::Sorted };
+                tracing::info!(table = %load.contract.table, ?merges, "not enough memory, merging in another way");
             }
             Err(Failure::Delta(error)) => {
                 return Err(delta_error(&format!("load of table \"{}\" could not be committed to the lake", load.contract.table), &error));
@@ -60,9 +64,29 @@ pub(super) async fn publish(lake: &Lake, staged: &Staged) -> Result<Receipt> {
     }
 }
 
+/// What a merge holds in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Merges {
+    /// The new rows. Only files that hold their keys are written anew.
+    Rows,
+    /// The keys of the new rows: the whole table is written anew. For loads so large that they touch most of it anyway.
+    Keys,
+    /// What sorting by the keys needs, which spills: the whole table is written anew.
+    Sorted,
+}
+
 enum Failure {
     Delta(DeltaTableError),
     Ours(Error),
+}
+
+impl Failure {
+    fn is_out_of_memory(&self) -> bool {
+        match self {
+            Self::Delta(error) => is_out_of_memory(error),
+            Self::Ours(error) => error.code() == &LAKE_MEMORY,
+        }
+    }
 }
 
 impl From<Error> for Failure {
@@ -119,7 +143,7 @@ async fn already(lake: &Lake, table: &DeltaTable, load: &Load, detail: &Detail) 
     Ok(None)
 }
 
-async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail, joins: JoinsBy) -> Result<Receipt, Failure> {
+async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail, merges: Merges) -> Result<Receipt, Failure> {
     let properties = CommitProperties::default()
         .with_metadata(commit_metadata(load))
         // One try at a time: between two, the marker is looked at again.
@@ -135,7 +159,7 @@ async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail, jo
         CommitBuilder::from(properties).build(Some(&state), table.log_store(), operation).await?;
         return Ok(receipt);
     }
-    let session = lake.session_joining(joins);
+    let session = lake.session();
     let what = format!("snapshot of table \"{}\" could not be read", load.contract.table);
     table.update_datafusion_session(&session.state())?;
     let frame = if detail.rows == 0 {
@@ -143,9 +167,13 @@ async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail, jo
     } else {
         read(&session, &detail.files, snapshot_schema(load, detail.is_changes)).await?
     };
-    let writer = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a zstd level"))).build();
     let columns: Vec<Expr> = load.contract.columns.iter().map(|column| ident(column.name.as_str())).collect();
-    if load.mode == Mode::Replace || detail.is_plain {
+    // Another pipeline may have filled the table since the load was staged: then its keys have to be looked for after all.
+    if merges != Merges::Rows {
+        return Box::pin(rewrite(lake, table, load, detail, properties, merges)).await;
+    }
+    let is_plain = load.mode == Mode::Append || (detail.is_plain && table.snapshot()?.log_data().num_files() == 0);
+    if load.mode == Mode::Replace || is_plain {
         let kept = if detail.is_changes && detail.rows > 0 { frame.filter(!ident(DELETED_COLUMN)) } else { Ok(frame) };
         let frame = kept
             .and_then(|frame| frame.select(columns))
@@ -159,7 +187,7 @@ async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail, jo
             .with_input_plan(plan)
             .with_session_state(Arc::new(session.state()))
             .with_target_file_size(NonZeroU64::new(FILE_BYTES))
-            .with_writer_properties(writer)
+            .with_writer_properties(writer_properties())
             .with_commit_properties(properties)
             .await?;
         return Ok(receipt);
@@ -172,12 +200,17 @@ async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail, jo
         .with_source_alias("source")
         .with_target_alias("target")
         .with_session_state(Arc::new(session.state()))
-        .with_writer_properties(writer)
+        .with_writer_properties(writer_properties())
         .with_commit_properties(properties);
     if detail.is_changes {
         merge = merge.when_matched_delete(|delete| delete.predicate(gone()))?;
     }
     merge = merge.when_matched_update(|update| {
+        // What was stored since the comparison may be newer.
+        let update = match (&load.contract.cursor, load.mode) {
+            (Some(cursor), Mode::Merge) => update.predicate(not_older(cursor.as_str())),
+            _ => update,
+        };
         load.contract.columns.iter().fold(update, |update, column| update.update(column.name.as_str(), source(column.name.as_str())))
     })?;
     merge = merge.when_not_matched_insert(|insert| {
@@ -191,12 +224,86 @@ async fn commit(lake: &Lake, table: DeltaTable, load: &Load, detail: &Detail, jo
     Ok(receipt)
 }
 
+/// Writes the table anew: the stored rows whose keys do not come, and those that come.
+async fn rewrite(
+    lake: &Lake,
+    table: DeltaTable,
+    load: &Load,
+    detail: &Detail,
+    properties: CommitProperties,
+    merges: Merges,
+) -> Result<Receipt, Failure> {
+    let name = &load.contract.table;
+    let what = format!("load of table \"{name}\" could not be merged into the lake");
+    let failed = |error| query_error(&what, error);
+    if load.mode == Mode::Merge && table.version() != detail.version {
+        // The rows were compared with what is no longer stored; trying again compares anew.
+        return Err(Failure::Ours(Error::new(&LAKE, what).caused_by("another pipeline changed the table meanwhile")));
+    }
+    let session = lake.session();
+    {
+        let state = session.state_ref();
+        let mut state = state.write();
+        let options = state.config_mut().options_mut();
+        // The keys are what fits in memory, whatever the engine believes of the stored rows.
+        options.optimizer.join_reordering = false;
+        if merges == Merges::Sorted {
+            options.optimizer.prefer_hash_join = false;
+            // Fewer sorts at once have more memory each. With one part, the planner would take hash joins all the same.
+            options.execution.target_partitions = 2;
+        }
+    }
+    let frame = read(&session, &detail.files, snapshot_schema(load, detail.is_changes)).await?;
+    session.register_table("source", frame.into_view()).map_err(failed)?;
+    session.register_table("target", lake.provider_of(&table, name).await?).map_err(failed)?;
+    let keys = keys(&load.contract);
+    let list = keys.join(", ");
+    let same = keys.iter().map(|key| format!("k.{key} = t.{key}")).collect::<Vec<_>>().join(" AND ");
+    let columns = load.contract.columns.iter().map(|column| quoted(column.name.as_str())).collect::<Vec<_>>().join(", ");
+    let (gone, comes) = if detail.is_changes {
+        (quoted(DELETED_COLUMN), format!("{} IS NOT TRUE", quoted(DELETED_COLUMN)))
+    } else {
+        ("false".to_owned(), "true".to_owned())
+    };
+    let number = async |sql: String| one_number(session.sql(&sql).await.map_err(failed)?, &what).await;
+    let deleted =
+        number(format!("SELECT count(*) FROM (SELECT {list} FROM source WHERE {gone}) k RIGHT SEMI JOIN target t ON {same}")).await?;
+    let written = number(format!("SELECT count(*) FROM source WHERE {comes}")).await?;
+    let sql = format!(
+        "SELECT {columns} FROM (SELECT {list} FROM source) k RIGHT ANTI JOIN target t ON {same} \
+         UNION ALL SELECT {columns} FROM source WHERE {comes}"
+    );
+    let frame = session.sql(&sql).await.map_err(failed)?;
+    let (state, plan) = frame.into_parts();
+    table
+        .write(vec![])
+        .with_save_mode(SaveMode::Overwrite)
+        .with_input_plan(plan)
+        .with_session_state(Arc::new(state))
+        .with_target_file_size(NonZeroU64::new(FILE_BYTES))
+        .with_writer_properties(writer_properties())
+        .with_commit_properties(properties)
+        .await?;
+    let mut receipt = receipt(load, detail);
+    receipt.rows_written = u64::try_from(written).unwrap_or(0);
+    receipt.rows_deleted = u64::try_from(deleted).unwrap_or(0);
+    Ok(receipt)
+}
+
+pub(super) fn writer_properties() -> WriterProperties {
+    WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a zstd level"))).build()
+}
+
 fn source(column: &str) -> Expr {
     Expr::Column(datafusion::common::Column::new(Some("source"), column))
 }
 
 fn target(column: &str) -> Expr {
     Expr::Column(datafusion::common::Column::new(Some("target"), column))
+}
+
+fn not_older(cursor: &str) -> Expr {
+    source(cursor).gt_eq(target(cursor)).or(source(cursor).is_null()).or(target(cursor).is_null())
 }
 
 fn sorted(frame: DataFrame, load: &Load) -> datafusion::error::Result<DataFrame> {

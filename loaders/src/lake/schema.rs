@@ -2,6 +2,7 @@
 
 use arrow::datatypes::{DataType, Field, Schema};
 use deltalake::DeltaTable;
+use deltalake::TableProperty;
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::protocol::SaveMode;
@@ -10,6 +11,9 @@ use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::load::{Change, SCHEMA_CHANGE};
 
 use super::codes::delta_error;
+
+/// After so many commits the library sums up the log, so that opening a table reads few files however old it is.
+const COMMITS_PER_CHECKPOINT: &str = "10";
 
 /// What would have to change for the table to fit.
 pub(super) fn compare(table: Option<&DeltaTable>, contract: &Contract) -> Result<Vec<Change>> {
@@ -79,7 +83,7 @@ fn columns(contract: &Contract) -> Result<StructType> {
     let converted: std::result::Result<StructType, _> = (&Schema::new(fields)).try_into_kernel();
     converted.map_err(|_| {
         Error::new(&SCHEMA_CHANGE, format!("table \"{}\" has a column type that the lake cannot hold", contract.table))
-            .hint("Decimals hold up to 38 digits in the lake; declare others as text.")
+            .hint("Decimals hold up to 38 digits in the lake, and there are no times of day: declare such columns as text.")
     })
 }
 
@@ -92,6 +96,7 @@ pub(super) async fn create(table: DeltaTable, contract: &Contract) -> Result<()>
         .with_save_mode(SaveMode::Ignore)
         .with_table_name(contract.table.table())
         .with_comment(contract.description.clone())
+        .with_configuration_property(TableProperty::CheckpointInterval, Some(COMMITS_PER_CHECKPOINT))
         .await
         .map_err(|error| delta_error(&format!("lake table \"{}\" could not be made", contract.table), &error))?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Before a publication: which of a snapshot's rows have to move at all.
 //!
-//! A first load and a replacement move the snapshot as it is. A merge moves only rows that differ from what is stored and are
+//! A first load and a replacement move the snapshot as it is, unless keys occur twice in it. A merge moves only rows that differ from what is stored and are
 //! not older; duplicates of a key within the snapshot are settled first. What is left is written to a file in the work
 //! folder, which a crash leaves as rubbish and nothing more.
 
@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, SchemaRef};
+use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, ParquetReadOptions, SessionContext};
+use deltalake::DeltaTable;
 use futures::StreamExt;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -22,8 +24,15 @@ use pipeline_core::load::{Load, Mode, Staged};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::Lake;
 use super::codes::{LAKE, LAKE_KEY, LAKE_MEMORY, query_error};
-use super::{JoinsBy, Lake};
+
+/// Pieces of a snapshot that the memory would hold. One is compared at a time: it is there once as read and once in the
+/// join's table, and the rest is for what is read, joined and written meanwhile.
+const PIECES_IN_MEMORY: usize = 8;
+
+/// Row groups of staged files: they are held in memory until written.
+const STAGED_ROW_GROUP_BYTES: usize = 16 << 20;
 
 /// What `publish` needs to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +47,8 @@ pub(super) struct Detail {
     pub(super) rows: u64,
     /// Rows that are the same already.
     pub(super) rows_unchanged: u64,
+    /// The Delta version that the rows were compared with; None if the table did not exist.
+    pub(super) version: Option<u64>,
     /// The file in the work folder, to be removed.
     pub(super) file: Option<PathBuf>,
 }
@@ -49,7 +60,16 @@ pub(super) async fn stage(lake: &Lake, load: &Load, snapshot: &Snapshot) -> Resu
         let detail = serde_json::to_value(detail).map_err(|_| Error::new(&BUG, "a staged load could not be written down"))?;
         Ok(Staged { load: load.clone(), snapshot: snapshot.manifest_key().to_owned(), detail })
     };
-    let whole = Detail { files, is_changes: manifest.is_changes, is_plain: true, rows: manifest.rows, rows_unchanged: 0, file: None };
+    let table = lake.table(&load.contract.table).await?;
+    let whole = Detail {
+        files,
+        is_changes: manifest.is_changes,
+        is_plain: true,
+        rows: manifest.rows,
+        rows_unchanged: 0,
+        version: table.as_ref().and_then(DeltaTable::version),
+        file: None,
+    };
     if manifest.rows == 0 {
         return staged(whole);
     }
@@ -59,11 +79,19 @@ pub(super) async fn stage(lake: &Lake, load: &Load, snapshot: &Snapshot) -> Resu
     if !load.contract.key.is_empty() {
         refuse_null_keys(&source, &load.contract, &what).await?;
     }
-    let stored = match lake.table(&load.contract.table).await? {
-        Some(table) => table.snapshot().is_ok_and(|state| state.log_data().num_files() > 0),
-        None => false,
-    };
+    let table = table.filter(|table| table.snapshot().is_ok_and(|state| state.log_data().num_files() > 0));
+    let stored = table.is_some();
     match load.mode {
+        Mode::Replace if !load.contract.key.is_empty() && has_duplicates(&session, &source, &load.contract, &what).await? => {
+            let file = lake.options.work.join(format!("stage-{}.parquet", uuid::Uuid::now_v7().simple()));
+            let rows = Box::pin(different(lake, load, whole.files, &file, None, true)).await;
+            if rows.is_err() {
+                remove(&file)?;
+            }
+            let rows = rows?;
+            let files = vec![file_url(&file)?];
+            staged(Detail { files, is_changes: false, is_plain: true, rows, rows_unchanged: 0, version: whole.version, file: Some(file) })
+        }
         Mode::Replace | Mode::Append => staged(whole),
         Mode::Changes => staged(Detail { is_plain: !stored, ..whole }),
         Mode::Merge => {
@@ -72,20 +100,18 @@ pub(super) async fn stage(lake: &Lake, load: &Load, snapshot: &Snapshot) -> Resu
                 return staged(whole);
             }
             let file = lake.options.work.join(format!("stage-{}.parquet", uuid::Uuid::now_v7().simple()));
-            let hashed = different(lake, load, &whole.files, &file, (stored, duplicated), JoinsBy::Hash).await;
-            let rows = match hashed {
-                Err(error) if error.code() == &LAKE_MEMORY => {
-                    tracing::info!(table = %load.contract.table, "not enough memory for hash joins, comparing by joins that spill");
-                    different(lake, load, &whole.files, &file, (stored, duplicated), JoinsBy::Merge).await?
-                }
-                other => other?,
-            };
+            let rows = Box::pin(different(lake, load, whole.files, &file, table.as_ref(), duplicated)).await;
+            if rows.is_err() {
+                remove(&file)?;
+            }
+            let rows = rows?;
             staged(Detail {
                 files: vec![file_url(&file)?],
                 is_changes: false,
                 is_plain: !stored,
                 rows,
                 rows_unchanged: manifest.rows - rows,
+                version: whole.version,
                 file: Some(file),
             })
         }
@@ -93,38 +119,91 @@ pub(super) async fn stage(lake: &Lake, load: &Load, snapshot: &Snapshot) -> Resu
 }
 
 /// Writes the rows that have to move to `file`; returns how many they are.
-async fn different(
-    lake: &Lake,
-    load: &Load,
-    files: &[String],
-    file: &Path,
-    (stored, duplicated): (bool, bool),
-    joins: JoinsBy,
-) -> Result<u64> {
-    let what = format!("snapshot of table \"{}\" could not be compared with the lake", load.contract.table);
-    let session = lake.session_joining(joins);
-    if duplicated {
-        // Rows are numbered in the order of the snapshot, so one worker reads them.
-        session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
+async fn different(lake: &Lake, load: &Load, files: Vec<String>, file: &Path, table: Option<&DeltaTable>, duplicated: bool) -> Result<u64> {
+    if !duplicated {
+        return Box::pin(compare(lake, load, &files, file, table)).await;
     }
+    let settled = if table.is_some() { file.with_extension("settled.parquet") } else { file.to_owned() };
+    let mut rows = settle(lake, load, &files, &settled, &newest_of_each_key(&load.contract)).await;
+    if rows.as_ref().is_err_and(|error| error.code() == &LAKE_MEMORY) {
+        tracing::info!(table = %load.contract.table, "not enough memory to hold the keys that occur twice, sorting all rows");
+        rows = settle(lake, load, &files, &settled, &newest_by_sorting(&load.contract)).await;
+    }
+    if table.is_none() {
+        return rows;
+    }
+    let compared = match rows {
+        Ok(_) => Box::pin(compare(lake, load, &[file_url(&settled)?], file, table)).await,
+        Err(error) => Err(error),
+    };
+    remove(&settled)?;
+    compared
+}
+
+/// Writes one row of each key to `file`.
+async fn settle(lake: &Lake, load: &Load, files: &[String], file: &Path, newest: &str) -> Result<u64> {
+    let what = format!("rows of table \"{}\" with the same key could not be settled", load.contract.table);
+    let session = lake.session();
+    // Rows are numbered in the order of the snapshot, so one worker reads them.
+    session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
     let source = read(&session, files, load.contract.schema()).await?;
     session.register_table("source", source.into_view()).map_err(|error| query_error(&what, error))?;
-    let newest = if duplicated { newest_of_each_key(&load.contract) } else { "SELECT * FROM source".to_owned() };
-    let sql = match lake.provider(&load.contract.table).await?.filter(|_| stored) {
-        None => newest,
-        Some(provider) => {
-            session.register_table("target", provider).map_err(|error| query_error(&what, error))?;
-            only_different(&load.contract, &newest)
+    let frame = session.sql(newest).await.map_err(|error| query_error(&what, error))?;
+    let mut written = StagedFile::create(file, &load.contract, &what)?;
+    written.append(frame).await?;
+    written.finish()
+}
+
+/// Writes the rows that are not stored as they are to `file`. The rows pass in pieces, and of the stored ones only those
+/// within a piece's keys are read: so memory holds one piece, whatever there is to compare.
+async fn compare(lake: &Lake, load: &Load, files: &[String], file: &Path, table: Option<&DeltaTable>) -> Result<u64> {
+    let what = format!("snapshot of table \"{}\" could not be compared with the lake", load.contract.table);
+    let failed = |error| query_error(&what, error);
+    let table = table.ok_or_else(|| Error::new(&BUG, "nothing is stored to compare with"))?;
+    let provider = lake.provider_of(table, &load.contract.table).await?;
+    let piece_bytes_max = lake.options.memory_limit_bytes / PIECES_IN_MEMORY;
+    let source = read(&lake.session(), files, load.contract.schema()).await?;
+    let mut source = source.execute_stream().await.map_err(failed)?;
+    let mut written = StagedFile::create(file, &load.contract, &what)?;
+    let mut piece = Vec::new();
+    let mut piece_bytes = 0;
+    loop {
+        let next = source.next().await.transpose().map_err(failed)?;
+        let is_last = next.is_none();
+        if let Some(batch) = next {
+            piece_bytes += batch.get_array_memory_size();
+            piece.push(batch);
         }
-    };
-    let frame = session.sql(&sql).await.map_err(|error| query_error(&what, error))?;
-    write(frame, &load.contract, file, &what).await
+        if piece.is_empty() || (!is_last && piece_bytes < piece_bytes_max) {
+            if is_last {
+                return written.finish();
+            }
+            continue;
+        }
+        let session = lake.session();
+        // The piece is what fits in memory, whatever the engine believes of the stored rows.
+        session.state_ref().write().config_mut().options_mut().optimizer.join_reordering = false;
+        let rows = MemTable::try_new(source.schema(), vec![std::mem::take(&mut piece)]).map_err(failed)?;
+        session.register_table("source", Arc::new(rows)).map_err(failed)?;
+        let target = session.read_table(Arc::clone(&provider)).map_err(failed)?;
+        let target = within_keys(&session, target, &load.contract, &what).await?;
+        session.register_table("target", target.into_view()).map_err(failed)?;
+        let frame = session.sql(&only_different(&load.contract)).await.map_err(failed)?;
+        written.append(frame).await?;
+        piece_bytes = 0;
+        if is_last {
+            return written.finish();
+        }
+    }
 }
 
 pub(super) fn discard(staged: &Staged) -> Result<()> {
     let detail = detail(staged)?;
-    let Some(file) = detail.file else { return Ok(()) };
-    match std::fs::remove_file(&file) {
+    detail.file.map_or(Ok(()), |file| remove(&file))
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match std::fs::remove_file(file) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::new(&LAKE, format!("staged file \"{}\" could not be removed", file.display())).caused_by(error.kind())),
@@ -158,15 +237,15 @@ pub(super) async fn read(session: &SessionContext, files: &[String], schema: Sch
     session.read_parquet(files.to_vec(), options).await.map_err(|error| query_error("snapshot could not be read", error))
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn keys(contract: &Contract) -> Vec<String> {
+pub(super) fn keys(contract: &Contract) -> Vec<String> {
     contract.key.iter().map(|key| quoted(key.as_str())).collect()
 }
 
-async fn one_number(frame: DataFrame, what: &str) -> Result<i64> {
+pub(super) async fn one_number(frame: DataFrame, what: &str) -> Result<i64> {
     let batches = frame.collect().await.map_err(|error| query_error(what, error))?;
     let number = batches.iter().find(|batch| batch.num_rows() > 0).map(|batch| batch.column(0).as_primitive::<Int64Type>().value(0));
     number.ok_or_else(|| Error::new(&BUG, "a count gave no row"))
@@ -195,6 +274,24 @@ async fn has_duplicates(session: &SessionContext, source: &DataFrame, contract: 
     Ok(found > 0)
 }
 
+/// Of the stored rows, those between the source's least and greatest keys: statistics leave the other files unread, so that
+/// a small load costs as much in a large table as in a small one.
+async fn within_keys(session: &SessionContext, target: DataFrame, contract: &Contract, what: &str) -> Result<DataFrame> {
+    use datafusion::common::ScalarValue;
+    use datafusion::logical_expr::{ident, lit};
+    let bounds: Vec<String> = keys(contract).iter().map(|key| format!("min({key}), max({key})")).collect();
+    let frame = session.sql(&format!("SELECT {} FROM source", bounds.join(", "))).await.map_err(|error| query_error(what, error))?;
+    let batches = frame.collect().await.map_err(|error| query_error(what, error))?;
+    let found = batches.iter().find(|batch| batch.num_rows() > 0).ok_or_else(|| Error::new(&BUG, "a range gave no row"))?;
+    let bound = |column: usize| ScalarValue::try_from_array(found.column(column), 0).map_err(|error| query_error(what, error));
+    let mut target = target;
+    for (index, key) in contract.key.iter().enumerate() {
+        let within = ident(key.as_str()).between(lit(bound(2 * index)?), lit(bound(2 * index + 1)?));
+        target = target.filter(within).map_err(|error| query_error(what, error))?;
+    }
+    Ok(target)
+}
+
 /// Of rows with one key, the greatest cursor wins, then the later row. Keys that occur once pass by without a sort, and the
 /// few that occur more often are the side that joins hold in memory.
 fn newest_of_each_key(contract: &Contract) -> String {
@@ -214,8 +311,19 @@ fn newest_of_each_key(contract: &Contract) -> String {
     )
 }
 
+/// The same by one sort of all rows, which spills.
+fn newest_by_sorting(contract: &Contract) -> String {
+    let list = keys(contract).join(", ");
+    let columns = contract.columns.iter().map(|column| quoted(column.name.as_str())).collect::<Vec<_>>().join(", ");
+    let order = contract.cursor.as_ref().map_or(String::new(), |cursor| format!("{} DESC NULLS LAST, ", quoted(cursor.as_str())));
+    format!(
+        "SELECT {columns} FROM (SELECT *, row_number() OVER (PARTITION BY {list} ORDER BY {order}_position DESC) AS _rank \
+         FROM (SELECT *, row_number() OVER () AS _position FROM source)) WHERE _rank = 1"
+    )
+}
+
 /// Rows that are not stored, or stored otherwise and not newer.
-fn only_different(contract: &Contract, newest: &str) -> String {
+fn only_different(contract: &Contract) -> String {
     let keys = keys(contract);
     let same = keys.iter().map(|key| format!("s.{key} = t.{key}")).collect::<Vec<_>>().join(" AND ");
     let columns = contract.columns.iter().map(|column| format!("s.{}", quoted(column.name.as_str()))).collect::<Vec<_>>().join(", ");
@@ -231,28 +339,61 @@ fn only_different(contract: &Contract, newest: &str) -> String {
         format!("(t.{cursor} IS NULL OR s.{cursor} IS NULL OR s.{cursor} >= t.{cursor})")
     });
     let first = keys.first().map_or("", String::as_str);
-    format!("SELECT {columns} FROM ({newest}) s LEFT JOIN target t ON {same} WHERE t.{first} IS NULL OR (({different}) AND {not_older})")
+    format!("SELECT {columns} FROM source s LEFT JOIN target t ON {same} WHERE t.{first} IS NULL OR (({different}) AND {not_older})")
 }
 
-async fn write(frame: DataFrame, contract: &Contract, file: &Path, what: &str) -> Result<u64> {
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::StorageFull => Error::new(&pipeline_core::landing::DISK_FULL, what).caused_by("no space left on the device"),
-        kind => Error::new(&LAKE, what).caused_by(kind),
-    };
-    let encode = |_: parquet::errors::ParquetError| Error::new(&LAKE, what).caused_by("the staged file could not be written");
-    let schema = contract.schema();
-    let properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a zstd level"))).build();
-    let mut writer = ArrowWriter::try_new(File::create(file).map_err(failed)?, Arc::clone(&schema), Some(properties)).map_err(encode)?;
-    let mut stream = frame.execute_stream().await.map_err(|error| query_error(what, error))?;
-    let mut rows = 0;
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(|error| query_error(what, error))?;
-        rows += batch.num_rows() as u64;
-        // Joins loosen nullability; the columns are the contract's all the same.
-        let batch = arrow::array::RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec())?;
-        writer.write(&batch).map_err(encode)?;
+/// A file in the work folder that rows are brought to.
+struct StagedFile<'a> {
+    writer: ArrowWriter<File>,
+    schema: SchemaRef,
+    rows: u64,
+    what: &'a str,
+}
+
+impl<'a> StagedFile<'a> {
+    fn create(file: &Path, contract: &Contract, what: &'a str) -> Result<Self> {
+        let failed = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::StorageFull => {
+                Error::new(&pipeline_core::landing::DISK_FULL, what).caused_by("no space left on the device")
+            }
+            kind => Error::new(&LAKE, what).caused_by(kind),
+        };
+        let schema = contract.schema();
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a zstd level")))
+            .set_max_row_group_bytes(Some(STAGED_ROW_GROUP_BYTES))
+            .build();
+        let file = File::create(file).map_err(failed)?;
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(|error| encode_error(what, &error))?;
+        Ok(Self { writer, schema, rows: 0, what })
     }
-    writer.close().map_err(encode)?;
-    Ok(rows)
+
+    async fn append(&mut self, frame: DataFrame) -> Result<()> {
+        let mut stream = frame.execute_stream().await.map_err(|error| query_error(self.what, error))?;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(|error| query_error(self.what, error))?;
+            self.rows += batch.num_rows() as u64;
+            // Joins loosen nullability; the columns are the contract's all the same.
+            let batch = arrow::array::RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec())?;
+            self.writer.write(&batch).map_err(|error| encode_error(self.what, &error))?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<u64> {
+        self.writer.close().map_err(|error| encode_error(self.what, &error))?;
+        Ok(self.rows)
+    }
+}
+
+fn encode_error(what: &str, error: &parquet::errors::ParquetError) -> Error {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(deeper) = source {
+        let full = deeper.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull);
+        if full {
+            return Error::new(&pipeline_core::landing::DISK_FULL, what).caused_by("no space left on the device");
+        }
+        source = deeper.source();
+    }
+    Error::new(&LAKE, what).caused_by("the staged file could not be written")
 }

@@ -92,8 +92,12 @@ impl Place {
     }
 
     async fn staged(&self, rows: &[Row], mode: Mode, revision: i64, base: Option<i64>) -> Staged {
+        self.staged_by("p", rows, mode, revision, base).await
+    }
+
+    async fn staged_by(&self, pipeline: &str, rows: &[Row], mode: Mode, revision: i64, base: Option<i64>) -> Staged {
         let snapshot = self.snapshot(rows, mode == Mode::Changes).await;
-        let id = LoadId { pipeline: "p".into(), table: contract().table, revision, digest: snapshot.manifest().digest() };
+        let id = LoadId { pipeline: pipeline.into(), table: contract().table, revision, digest: snapshot.manifest().digest() };
         let load = Load { id, run: "run".into(), mode, base, contract: contract(), layout: Layout::default() };
         self.lake.prepare(&load.contract, &load.layout).await.unwrap();
         self.lake.stage(&load, &snapshot).await.unwrap()
@@ -199,4 +203,57 @@ async fn a_narrower_contract_is_refused_and_a_wider_one_adds_its_columns() {
     let changes = place.lake.prepare(&wide, &Layout::default()).await.unwrap();
     assert_eq!(changes[0].what, "column shop.orders.note Utf8");
     assert!(place.lake.compare(&wide, &Layout::default()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn two_pipelines_may_load_one_table_at_once() {
+    let place = place();
+    // Both saw an empty table when they staged, and what they staged has a row in common.
+    let left = place.staged_by("left", &[(1, Some(100), 1), (2, Some(200), 9)], Mode::Merge, 1, None).await;
+    let right = place.staged_by("right", &[(2, Some(222), 5), (3, Some(300), 5)], Mode::Merge, 1, None).await;
+    let (first, second) = tokio::join!(place.lake.publish(&left), place.lake.publish(&right));
+    assert!(!first.unwrap().was_there && !second.unwrap().was_there);
+    assert_eq!(place.rows().await, "|1|1.00|sku-1| |2|2.00|sku-2| |3|3.00|sku-3|", "the newer row stays, whoever came first");
+    assert!(place.lake.publish(&left).await.unwrap().was_there);
+    assert!(place.lake.publish(&right).await.unwrap().was_there);
+}
+
+#[tokio::test]
+async fn many_small_loads_leave_few_files_and_the_marker() {
+    let place = place();
+    let loads = i64::try_from(maintain::SMALL_FILES_MAX).unwrap() + 3;
+    for revision in 1..=loads {
+        place.load(&[(revision, Some(revision * 100), 1)], Mode::Append, revision, Some(revision - 1)).await.unwrap();
+    }
+    let table = place.lake.table(&contract().table).await.unwrap().unwrap();
+    assert!(maintain::small_files(&table).unwrap() < 5);
+    assert_eq!(place.lake.marker("p", &contract().table).await.unwrap().unwrap().revision, loads);
+    assert_eq!(place.rows().await.split("| |").count(), usize::try_from(loads).unwrap());
+    // The log was summed up on the way, and the marker is in the sum.
+    let log = place.folder.path().join("lake/shop/orders/_delta_log");
+    let names: Vec<String> =
+        std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.iter().filter(|name| name.contains(".checkpoint")).count() >= 3, "{names:?}");
+}
+
+#[tokio::test]
+async fn rows_without_a_key_are_refused_and_nothing_changes() {
+    let place = place();
+    let mut contract = contract();
+    contract.columns[0].nullable = true;
+    let mut rows = batch(&contract, &[(1, Some(100), 1), (2, Some(200), 1)], false);
+    let mut columns = rows.columns().to_vec();
+    columns[0] = Arc::new(Int64Array::from(vec![Some(1), None]));
+    rows = RecordBatch::try_new(contract.schema(), columns).unwrap();
+    let writer = SnapshotWriter::new(&place.landing, "p/run/step/null", contract.schema(), WriterSettings::default());
+    let mut part = writer.part_writer(0);
+    part.write(&rows).await.unwrap();
+    part.finish().await.unwrap();
+    let snapshot = writer.finish(Manifest::new("run", "step", contract.clone(), false), &[], None).await.unwrap();
+    let id = LoadId { pipeline: "p".into(), table: contract.table.clone(), revision: 1, digest: snapshot.manifest().digest() };
+    let load = Load { id, run: "run".into(), mode: Mode::Merge, base: None, contract, layout: Layout::default() };
+    place.lake.prepare(&load.contract, &load.layout).await.unwrap();
+    let error = place.lake.stage(&load, &snapshot).await.unwrap_err();
+    assert_eq!(error.code(), &LAKE_KEY);
+    assert!(place.rows().await.is_empty());
 }

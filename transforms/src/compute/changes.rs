@@ -13,6 +13,7 @@ use futures::{StreamExt, TryStreamExt};
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::{Contract, DELETED_COLUMN};
 use pipeline_core::error::{Error, Result};
+use pipeline_core::turns::Turn;
 
 use super::digest::row_digest;
 use super::spilled::Spilled;
@@ -59,19 +60,36 @@ async fn start(
         Some(current) => joins(session, current).await?,
         None => JoinsBy::Hash,
     };
-    for joins in [first, JoinsBy::Merge] {
-        // One part after the other, so that each has the memory for itself.
-        let parts = parts(session, joins, model, result, current.clone()).await?;
-        let mut rows: Rows = futures::stream::iter(parts).then(|part| Box::pin(part.execute_stream())).try_flatten().boxed();
-        match rows.next().await {
-            Some(Err(error)) if joins == JoinsBy::Hash && is_memory(&error) => {
-                tracing::info!(model = %model.table(), "not enough memory to compare by hash joins, trying again with joins that spill");
-            }
-            Some(head) => return Ok(futures::stream::iter([head]).chain(rows).boxed()),
-            None => return Ok(rows),
+    let turns = session.engine().turns();
+    let turn = turns.beside_others().await;
+    match Box::pin(begin(session, first, model, result, current.clone(), turn)).await {
+        Err(error) if is_memory(&error) => {
+            tracing::info!(model = %model.table(), "not enough memory to compare beside others, trying again alone, with joins that spill");
+            let turn = turns.alone().await;
+            Box::pin(begin(session, JoinsBy::Merge, model, result, current, turn)).await
         }
+        begun => begun,
     }
-    Err(DataFusionError::ResourcesExhausted("a comparison by joins that spill".to_owned()))
+}
+
+/// The comparison up to its first batch. The turn is held until its last.
+async fn begin(
+    session: &Session,
+    joins: JoinsBy,
+    model: &Model,
+    result: &Spilled,
+    current: Option<Arc<dyn TableProvider>>,
+    turn: Turn,
+) -> Result<Rows, DataFusionError> {
+    // One part after the other, so that each has the memory for itself.
+    let parts = parts(session, joins, model, result, current).await?;
+    let mut rows: Rows = futures::stream::iter(parts).then(|part| Box::pin(part.execute_stream())).try_flatten().boxed();
+    let head = rows.next().await.transpose()?;
+    let rest = rows.map(move |batch| {
+        let _held = &turn;
+        batch
+    });
+    Ok(futures::stream::iter(head.map(Ok)).chain(rest).boxed())
 }
 
 type Rows = BoxStream<'static, Result<RecordBatch, DataFusionError>>;
@@ -85,6 +103,9 @@ async fn parts(
 ) -> Result<Vec<DataFrame>, DataFusionError> {
     let contract = &model.contract;
     let session = session.joining_by(joins);
+    // Few sorts, of long rows: each keeps more aside to merge what it spilled than the many of a statement can.
+    session.context().state_ref().write().config_mut().options_mut().execution.sort_spill_reservation_bytes =
+        session.engine().options().memory_limit_bytes / 16;
     let new = result.read(&session).await?;
     let Some(current) = current else {
         return Ok(vec![marked(new, contract)?.sort(order(model))?]);

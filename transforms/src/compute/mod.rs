@@ -4,7 +4,8 @@
 //! statement ── cast to the contract ──> Parquet in the spill folder ── checks ──> changes against the table as it stands
 //! ```
 //! The result is written once and read from there for checks and comparison, so memory does not grow with it. Nothing that a
-//! reader can see is written. A statement that does not fit in memory is tried again with joins that spill.
+//! reader can see is written. A statement that finds too little memory is tried again
+//! alone, with joins that spill.
 
 mod changes;
 mod checks;
@@ -76,13 +77,15 @@ impl Session {
 
     async fn materialize(&self, model: &Model) -> Result<Spilled> {
         let what = || format!("model \"{}\" could not be computed", model.table());
-        let first = match self.plan(model).await {
-            Ok(frame) => Spilled::write(self, model, frame).await,
-            Err(error) => return Err(error),
+        let first = {
+            let _turn = self.engine().turns().beside_others().await;
+            let frame = self.plan(model).await?;
+            Spilled::write(self, model, frame).await
         };
         match first {
             Err(error) if is_memory(&error) => {
-                tracing::info!(model = %model.table(), "not enough memory for hash joins, trying again with joins that spill");
+                tracing::info!(model = %model.table(), "not enough memory beside others, trying again alone, with joins that spill");
+                let _turn = self.engine().turns().alone().await;
                 let patient = self.joining_by(JoinsBy::Merge);
                 let frame = patient.plan(model).await?;
                 Spilled::write(&patient, model, frame).await.map_err(|error| failure(what(), error))
