@@ -40,4 +40,5 @@ pub mod errors;
 pub mod functions;
 pub mod lake;
 pub mod model;
+mod pool;
 pub mod session;

@@ -29,6 +29,7 @@ use pipeline_core::window::Timestamp;
 
 use crate::errors::{STORAGE, failure};
 use crate::functions::{self, bound::Bindings};
+use crate::pool::HalvedPool;
 
 /// The catalog that all tables stand in; nobody needs to write it.
 const CATALOG: &str = "lake";
@@ -74,6 +75,8 @@ pub trait Tables: Debug + Send + Sync {
 pub struct Engine {
     options: Arc<Options>,
     runtime: Arc<RuntimeEnv>,
+    /// The same stores and files, with the memory cut for a statement that runs alone.
+    alone: Arc<RuntimeEnv>,
     turns: Turns,
 }
 
@@ -91,7 +94,11 @@ impl Engine {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(mode))
             .build_arc()
             .map_err(|error| failure(what(), error))?;
-        Ok(Self { options: Arc::new(options), runtime, turns: Turns::default() })
+        let alone = RuntimeEnvBuilder::from_runtime_env(&runtime)
+            .with_memory_pool(Arc::new(HalvedPool::new(options.memory_limit_bytes)))
+            .build_arc()
+            .map_err(|error| failure(what(), error))?;
+        Ok(Self { options: Arc::new(options), runtime, alone, turns: Turns::default() })
     }
 
     /// What the engine was made with.
@@ -148,8 +155,11 @@ impl Engine {
         // What a window has brought together by some columns needs no further exchange to be grouped by more of them, and keeps
         // its order: such groups are made one after the other.
         settings.optimizer.subset_repartition_threshold = 1;
-        let state =
-            SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::clone(&self.runtime)).with_default_features().build();
+        let runtime = match joins {
+            JoinsBy::Hash => &self.runtime,
+            JoinsBy::Merge => &self.alone,
+        };
+        let state = SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::clone(runtime)).with_default_features().build();
         let context = SessionContext::new_with_state(state);
         context.register_catalog(CATALOG, Arc::clone(catalog) as Arc<dyn CatalogProvider>);
         for function in functions::all(bindings) {

@@ -103,9 +103,6 @@ async fn parts(
 ) -> Result<Vec<DataFrame>, DataFusionError> {
     let contract = &model.contract;
     let session = session.joining_by(joins);
-    // Few sorts, of long rows: each keeps more aside to merge what it spilled than the many of a statement can.
-    session.context().state_ref().write().config_mut().options_mut().execution.sort_spill_reservation_bytes =
-        session.engine().options().memory_limit_bytes / 16;
     let new = result.read(&session).await?;
     let Some(current) = current else {
         return Ok(vec![marked(new, contract)?.sort(order(model))?]);
