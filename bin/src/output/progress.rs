@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use pipeline_core::run::{Event, Observer, StepStatus, Unobserved, WaitsFor};
+use pipeline_core::run::{Event, Observer, StepKind, StepStatus, Unobserved, WaitsFor};
 
 use super::{Printer, Style, count, duration, size};
 use crate::arguments::ProgressForm;
@@ -47,11 +47,15 @@ impl Observer for Bars {
     fn event(&self, event: &Event) {
         let mut steps = self.steps.lock().expect("no holder of this lock panics");
         match event {
-            Event::StepStarted { step, rows_estimated, .. } => {
-                let bar = match rows_estimated {
-                    Some(rows) if *rows > 0 => ProgressBar::new(*rows)
-                        .with_style(style("  {spinner:.cyan} {prefix:32} {bar:24.cyan/dim} {percent:>3}%  {msg} {eta:.dim}")),
-                    _ => ProgressBar::new_spinner().with_style(style("  {spinner:.cyan} {prefix:32} {msg}")),
+            Event::StepStarted { step, kind, rows_estimated } => {
+                let rows = rows_estimated.filter(|rows| *rows > 0);
+                let bar = match (kind, rows) {
+                    (StepKind::Extract, Some(rows)) => ProgressBar::new(rows)
+                        .with_style(style("  {spinner:.cyan} {prefix:34} {bar:24.cyan/dim} {percent:>3}%  {msg} {eta:.dim}")),
+                    // One transaction has no half-way.
+                    (_, rows) => ProgressBar::new_spinner()
+                        .with_style(style("  {spinner:.cyan} {prefix:34} {msg} {elapsed:.dim}"))
+                        .with_message(rows.map_or_else(String::new, |rows| format!("{} rows ", count(rows)))),
                 };
                 let bar = self.bars.add(bar.with_prefix(step.clone()));
                 bar.enable_steady_tick(Duration::from_millis(120));
@@ -111,7 +115,7 @@ fn finished_line(printer: &Printer, report: &pipeline_core::run::StepReport) -> 
     } else {
         report.note.clone()
     };
-    format!("  {sign} {:32} {:>10}  {rows}", report.name, duration(report.duration_ms))
+    format!("  {sign} {:34} {:>10}  {rows}", report.name, duration(report.duration_ms))
 }
 
 #[derive(Debug)]
