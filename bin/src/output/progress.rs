@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn templates_are_valid() {
-        style("  {spinner:.cyan} {prefix:32} {bar:24.cyan/dim} {percent:>3}%  {msg} {eta:.dim}");
-        style("  {spinner:.cyan} {prefix:32} {msg}");
+        style("  {spinner:.cyan} {prefix:34} {bar:24.cyan/dim} {percent:>3}%  {msg} {eta:.dim}");
+        style("  {spinner:.cyan} {prefix:34} {msg} {elapsed:.dim}");
     }
 }
