@@ -2,9 +2,13 @@
 //!
 //! Everything else in the text (functions, comments, constraints, indexes) is passed over, statement by statement.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use crate::postgres::{CompositeField, PostgresType};
+
+/// Most fields of one type, counted through all types in it: row types of row types multiply.
+const FIELDS_MAX: usize = 10_000;
 
 /// A column as its table's DDL declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,17 +110,17 @@ impl Ddl {
 
     /// The type of a name that is not built in: an enumerated type, a domain, a composite type. None if the text does not declare it.
     pub(super) fn named(&self, name: &str) -> Option<PostgresType> {
-        self.named_within(name, 0)
+        self.named_within(name, 0, &Cell::new(FIELDS_MAX))
     }
 
-    fn named_within(&self, name: &str, depth: usize) -> Option<PostgresType> {
+    fn named_within(&self, name: &str, depth: usize, fields_left: &Cell<usize>) -> Option<PostgresType> {
         // Domains of domains end; a text that says otherwise is wrong.
         const DEPTH_MAX: usize = 32;
         if depth > DEPTH_MAX {
             return None;
         }
         let resolve = |text: &str| {
-            let deeper = |name: &str| self.named_within(name, depth + 1);
+            let deeper = |name: &str| self.named_within(name, depth + 1, fields_left);
             PostgresType::parse(text, &deeper).unwrap_or_else(|| PostgresType::Other(text.to_owned()))
         };
         let is_it = |declared: &str| {
@@ -131,6 +135,7 @@ impl Ddl {
             return Some(resolve(base));
         }
         let (_, fields) = self.composites.iter().find(|(declared, _)| is_it(declared))?;
+        fields_left.set(fields_left.get().checked_sub(fields.len())?);
         let fields = fields.iter().map(|field| CompositeField { name: field.name.clone(), type_: resolve(&field.type_text) }).collect();
         Some(PostgresType::Composite(fields))
     }
@@ -418,5 +423,18 @@ CREATE TABLE payments.part PARTITION OF payments.transactions FOR VALUES IN (1);
         for text in ["CREATE TABLE a (", "CREATE TABLE a (b int", "/* ", "'", "\"", "$a$", "CREATE TYPE", "create table a (b", "*/", "$$"] {
             Ddl::parse(text);
         }
+    }
+
+    #[test]
+    fn types_that_hold_themselves_come_to_an_end() {
+        let itself = Ddl::parse("CREATE TYPE a AS (x a, y a, z a);");
+        assert!(itself.named("a").is_some(), "known as far as it was followed");
+        let mut doubled = String::from("CREATE TYPE t0 AS (x int, y int);");
+        for level in 1..30 {
+            doubled.push_str(&format!("CREATE TYPE t{level} AS (x t{}, y t{});", level - 1, level - 1));
+        }
+        assert!(Ddl::parse(&doubled).named("t29").is_some());
+        let deep = format!("int{}", "[]".repeat(200_000));
+        assert_eq!(PostgresType::parse(&deep, &|_| None), Some(PostgresType::Array(Box::new(PostgresType::Int4))));
     }
 }

@@ -57,7 +57,8 @@ impl Input {
                 self.start = 0;
             }
             let length = self.buffer.len();
-            self.buffer.resize(length + READ_BYTES.max(wanted - self.held()), 0);
+            // Twice what has arrived at most: a wrong length asks for a gigabyte of a file that has none.
+            self.buffer.resize(length + (wanted - length).min(length).max(READ_BYTES), 0);
             let read = loop {
                 match self.reader.read(self.buffer.get_mut(length..).expect("the buffer was just made longer")) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

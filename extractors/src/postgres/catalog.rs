@@ -200,7 +200,8 @@ impl Catalog<'_> {
                     "r" if is_true(row, 7) => Shape::Range(number(row, 6)),
                     "m" => Shape::Multirange(number(row, 6)),
                     "c" => Shape::Composite(self.fields(number(row, 5)).await?),
-                    "b" if number::<u32>(row, 4) != 0 => Shape::Array(number(row, 4)),
+                    // Vectors of the catalog are sent as arrays are, and printed otherwise.
+                    "b" if number::<u32>(row, 4) != 0 && !matches!(name, "int2vector" | "oidvector") => Shape::Array(number(row, 4)),
                     "b" if name == "citext" => Shape::Text,
                     _ => Shape::Other(name.to_owned()),
                 };

@@ -142,10 +142,14 @@ impl PostgresType {
     /// of `named`; None if neither knows it.
     pub fn parse(text: &str, named: &dyn Fn(&str) -> Option<Self>) -> Option<Self> {
         let text = text.trim();
-        if let Some(element) = text.strip_suffix(']').and_then(|head| head.rsplit_once('[')).map(|(element, _)| element) {
-            // PostgreSQL does not tell `text[][]` from `text[]` either: the dimensions are a matter of each value.
-            let element = Self::parse(element, named)?;
-            return Some(if matches!(element, Self::Array(_)) { element } else { Self::Array(Box::new(element)) });
+        let mut element = text;
+        // PostgreSQL does not tell `text[][]` from `text[]` either: the dimensions are a matter of each value.
+        while let Some((inner, _)) = element.strip_suffix(']').and_then(|head| head.rsplit_once('[')) {
+            element = inner.trim_end();
+        }
+        if element.len() < text.len() {
+            // An array of a domain that is an array itself is not the same as one of two dimensions.
+            return Some(Self::Array(Box::new(Self::parse(element, named)?)));
         }
         let plain = without_parentheses(text);
         let lower = plain.to_ascii_lowercase();

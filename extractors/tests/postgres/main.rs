@@ -9,9 +9,13 @@ mod chunks;
 mod conformance;
 mod contracts;
 mod examples;
+#[path = "../suite/random.rs"]
+mod random;
+mod random_tables;
 mod refusals;
 mod relations;
 mod server;
 mod snapshots;
 mod typed;
 mod types;
+mod values;

@@ -84,8 +84,13 @@ pub(super) fn write_timestamp(bytes: &[u8], is_instant: bool, style: Style, into
 }
 
 pub(super) fn write_time(bytes: &[u8], into: &mut Vec<u8>) -> Result<(), Unfit> {
-    write_clock(i64::from_be_bytes(exactly(bytes)?), into);
+    write_clock(clock(i64::from_be_bytes(exactly(bytes)?))?, into);
     Ok(())
+}
+
+/// A time of day as it is stored: 24:00 is one.
+fn clock(microseconds: i64) -> Result<i64, Unfit> {
+    if (0..=DAY_US).contains(&microseconds) { Ok(microseconds) } else { Err(Unfit::Malformed("it is no time of day")) }
 }
 
 pub(super) fn write_zoned_time(bytes: &[u8], style: Style, into: &mut Vec<u8>) -> Result<(), Unfit> {
@@ -94,7 +99,7 @@ pub(super) fn write_zoned_time(bytes: &[u8], style: Style, into: &mut Vec<u8>) -
     // Seconds west of Greenwich.
     let west = wire.i32()?;
     wire.end()?;
-    write_clock(microseconds, into);
+    write_clock(clock(microseconds)?, into);
     into.push(if west <= 0 { b'+' } else { b'-' });
     let seconds = i64::from(west).abs();
     write_two(seconds / 3600, into);

@@ -9,6 +9,10 @@ const FLAGS_CRITICAL: u32 = 0xffff_0000;
 /// Longest field that PostgreSQL stores (`MaxAllocSize`), which a wrong length exceeds soon.
 const FIELD_BYTES_MAX: usize = 1 << 30;
 
+/// Longest tuple: PostgreSQL puts one together in a single allocation before it is sent (`src/backend/commands/copyto.c`), so what claims
+/// to be longer is no tuple, and is not waited for.
+const TUPLE_BYTES_MAX: usize = FIELD_BYTES_MAX;
+
 /// Longest extension of a header that is passed over; none is defined yet.
 const EXTENSION_BYTES_MAX: usize = 1 << 20;
 
@@ -121,6 +125,7 @@ fn tuple(bytes: &[u8]) -> Result<Head, Stop> {
     if count < 0 {
         return Err(Stop::Broken("has a tuple with an impossible number of columns"));
     }
+    let mut total = 0;
     for _ in 0..count {
         let Some((length, after)) = rest.split_first_chunk::<4>() else { return Ok(Head::Incomplete) };
         let length = match i32::from_be_bytes(*length) {
@@ -130,6 +135,10 @@ fn tuple(bytes: &[u8]) -> Result<Head, Stop> {
                 .filter(|length| *length <= FIELD_BYTES_MAX)
                 .ok_or(Stop::Broken("has a value of an impossible length"))?,
         };
+        total += length;
+        if total > TUPLE_BYTES_MAX {
+            return Err(Stop::Broken("has a tuple of an impossible length"));
+        }
         let Some(after) = after.get(length..) else { return Ok(Head::Incomplete) };
         rest = after;
     }

@@ -18,6 +18,9 @@ const DEPTH_MAX: usize = 512;
 /// Most zeros that a number's exponent may stand for: `1e1000000000` is eleven characters and would be a billion.
 const ZEROS_MAX: i64 = 131_072;
 
+/// Most zeros that all numbers of one text may stand for: more than numbers that people write have, and little enough for memory.
+const ZEROS_TOTAL_MAX: i64 = 64 << 20;
+
 /// Writes a value.
 pub(super) fn write(type_: &PostgresType, bytes: &[u8], into: &mut Vec<u8>) -> Result<(), Unfit> {
     write_nested(type_, bytes, 0, into)
@@ -118,7 +121,10 @@ fn write_dimension(
                 into.extend_from_slice(b"null");
                 Ok(())
             }
-            Some(bytes) => write_nested(element, bytes, depth + 1, into),
+            Some(bytes) => {
+                write_nested(element, bytes, depth + 1, into)?;
+                text::limited(into)
+            }
         };
     };
     into.push(b'[');
@@ -175,7 +181,7 @@ pub(super) fn write_text(text: &str, into: &mut Vec<u8>) {
 
 /// Writes any JSON text in its canonical form.
 pub(super) fn write_canonical(text: &str, into: &mut Vec<u8>) -> Result<(), Unfit> {
-    let mut parser = Parser { rest: text.as_bytes() };
+    let mut parser = Parser { rest: text.as_bytes(), zeros_left: ZEROS_TOTAL_MAX };
     parser.value(0, into)?;
     parser.blanks();
     if parser.rest.is_empty() { Ok(()) } else { Err(Unfit::NotJson) }
@@ -183,6 +189,7 @@ pub(super) fn write_canonical(text: &str, into: &mut Vec<u8>) -> Result<(), Unfi
 
 struct Parser<'a> {
     rest: &'a [u8],
+    zeros_left: i64,
 }
 
 impl Parser<'_> {
@@ -368,6 +375,10 @@ impl Parser<'_> {
             let exponent: i64 = std::str::from_utf8(exponent).ok().and_then(|text| text.parse().ok()).ok_or(Unfit::NotJson)?;
             if exponent > ZEROS_MAX {
                 return Err(Unfit::Range);
+            }
+            self.zeros_left -= exponent;
+            if self.zeros_left < 0 {
+                return Err(Unfit::Full);
             }
             before_point += if is_small { -exponent } else { exponent };
         }

@@ -25,6 +25,15 @@ pub(super) enum Place {
 /// Deepest nesting of types: a user's types cannot contain themselves, but a wrong catalog could say so.
 pub(super) const DEPTH_MAX: usize = 64;
 
+/// Longest text that a batch holds, whose offsets have 31 bits. A few bytes may stand for many digits, so that this is looked at while parts
+/// are written, not only at the end.
+const TEXT_BYTES_MAX: usize = i32::MAX as usize;
+
+/// That the text so far is not too long for a batch.
+pub(super) fn limited(text: &[u8]) -> Result<(), Unfit> {
+    if text.len() <= TEXT_BYTES_MAX { Ok(()) } else { Err(Unfit::Full) }
+}
+
 const TOO_DEEP: Unfit = Unfit::Malformed("it nests too deeply");
 
 /// Writes a value.
@@ -297,8 +306,15 @@ impl<'a> Array<'a> {
         if count > Self::DIMENSIONS_MAX {
             return Err(Unfit::Malformed("it has too many dimensions"));
         }
-        let dimensions = (0..count).map(|_| Ok((wire.count()?, wire.i32()?))).collect::<Result<_, Unfit>>()?;
-        Ok(Self { dimensions, elements: wire })
+        let dimensions: Vec<(usize, i32)> = (0..count).map(|_| Ok((wire.count()?, wire.i32()?))).collect::<Result<_, Unfit>>()?;
+        // Each element has at least its length: sizes that the bytes do not bear out would be written without end. An array without
+        // elements is sent without dimensions.
+        let elements =
+            dimensions.iter().try_fold(1_usize, |elements, (size, _)| elements.checked_mul(*size).filter(|elements| *elements > 0));
+        match elements {
+            Some(elements) if dimensions.is_empty() || elements <= wire.0.len() / 4 => Ok(Self { dimensions, elements: wire }),
+            _ => Err(Unfit::Malformed("its dimensions are not those of its elements")),
+        }
     }
 }
 
@@ -336,6 +352,7 @@ fn write_dimension(
                 let start = into.len();
                 write_nested(element, bytes, Place::Inside, depth + 1, into)?;
                 quote(into, start, Quoting::Array(delimiter));
+                limited(into)?;
             }
         }
         return Ok(());
