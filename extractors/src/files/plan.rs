@@ -37,7 +37,14 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
         && after.fingerprint.as_deref() == Some(&fingerprint(&seen, &sha256(&dump.path)?))
     {
         let summary = "the file is unchanged since the last run".to_owned();
-        return Ok(ExtractPlan { slices: Vec::new(), checkpoint: Some(after.clone()), is_changes: false, rows_estimated: Some(0), summary, statement });
+        return Ok(ExtractPlan {
+            slices: Vec::new(),
+            checkpoint: Some(after.clone()),
+            is_changes: false,
+            rows_estimated: Some(0),
+            summary,
+            statement,
+        });
     }
     let (wanted, summary) = match (request.window, after) {
         (Some(window), _) if has_cursor => {

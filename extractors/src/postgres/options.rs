@@ -90,7 +90,8 @@ fn capture(options: &mut Options) -> Result<Option<CaptureOptions>> {
     let slot_prefix = options.text("slot_prefix")?;
     let changes_max = options.number("changes_max")?;
     if !is_log {
-        let given = [("publication", publication.is_some()), ("slot_prefix", slot_prefix.is_some()), ("changes_max", changes_max.is_some())];
+        let given =
+            [("publication", publication.is_some()), ("slot_prefix", slot_prefix.is_some()), ("changes_max", changes_max.is_some())];
         return match given.iter().find(|(_, is_given)| *is_given) {
             Some((key, _)) => Err(options
                 .error(key, format!("\"{key}\" means nothing without capture from the log"))
@@ -112,9 +113,7 @@ fn captures(options: &mut Options) -> Result<Option<bool>> {
         None => Ok(None),
         Some("log") => Ok(Some(true)),
         Some("cursor") => Ok(Some(false)),
-        Some(other) => {
-            Err(options.error("capture", format!("capture \"{other}\" is not known")).hint("Use \"cursor\" or \"log\"."))
-        }
+        Some(other) => Err(options.error("capture", format!("capture \"{other}\" is not known")).hint("Use \"cursor\" or \"log\".")),
     }
 }
 
@@ -179,7 +178,9 @@ impl TableOptions {
         let by_cursor = match captures(&mut options)? {
             Some(true) => {
                 let error = options.error("capture", "changes are captured for a source, not for a table alone");
-                return Err(error.hint("Set `capture = \"log\"` in the source's section, and \"cursor\" for tables that shall not be captured."));
+                return Err(
+                    error.hint("Set `capture = \"log\"` in the source's section, and \"cursor\" for tables that shall not be captured.")
+                );
             }
             Some(false) => true,
             None => false,

@@ -133,7 +133,8 @@ impl Planner<'_> {
         };
         if let Some(Change::Rows { checkpoint, summary, statement, chunks, keys }) = captured {
             let slices = self.changed(&chunks);
-            let plan = ExtractPlan { slices, checkpoint: Some(checkpoint), is_changes: true, rows_estimated: Some(keys), summary, statement };
+            let plan =
+                ExtractPlan { slices, checkpoint: Some(checkpoint), is_changes: true, rows_estimated: Some(keys), summary, statement };
             return Ok(Made { plan, columns: selection.columns, chunks });
         }
         let Selection { list, columns } = selection;

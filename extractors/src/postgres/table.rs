@@ -64,7 +64,10 @@ impl PostgresSource {
     pub async fn connect(options: &PostgresOptions) -> Result<Self> {
         let connections = Connections::new(options)?;
         connections.lend().await?.give_back();
-        let capture = options.capture.clone().map(|options| Arc::new(Capture { options, wanted: Mutex::default(), ready: tokio::sync::Mutex::default() }));
+        let capture = options
+            .capture
+            .clone()
+            .map(|options| Arc::new(Capture { options, wanted: Mutex::default(), ready: tokio::sync::Mutex::default() }));
         Ok(Self { connections, snapshots: Arc::default(), capture })
     }
 

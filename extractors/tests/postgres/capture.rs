@@ -67,8 +67,7 @@ impl Copied {
             let ids = batch.column(0).as_primitive::<Int64Type>();
             let texts = |place: usize| {
                 let column = arrow::compute::cast(batch.column(place), &arrow::datatypes::DataType::Utf8).unwrap();
-                let texts: Vec<String> =
-                    column.as_string::<i32>().iter().map(|text| text.unwrap_or("NULL").to_owned()).collect();
+                let texts: Vec<String> = column.as_string::<i32>().iter().map(|text| text.unwrap_or("NULL").to_owned()).collect();
                 texts
             };
             let (amounts, notes) = (texts(1), texts(2));
@@ -351,7 +350,8 @@ async fn keys_of_all_kinds_are_found_again() {
         for slice in &plan.slices {
             for batch in table.read(slice, &Quarantine::new()).await.unwrap().try_collect::<Vec<_>>().await.unwrap() {
                 for row in 0..batch.num_rows() {
-                    let keys: Vec<String> = (0..6).map(|place| arrow::util::display::array_value_to_string(batch.column(place), row).unwrap()).collect();
+                    let keys: Vec<String> =
+                        (0..6).map(|place| arrow::util::display::array_value_to_string(batch.column(place), row).unwrap()).collect();
                     let is_deleted = batch.num_columns() == 8 && batch.column(7).as_boolean().value(row);
                     assert!(!is_deleted || batch.column(6).is_null(row));
                     rows.push((keys, is_deleted));

@@ -133,7 +133,9 @@ mod tests {
             by_key.present(&keys),
             format!("SELECT \"id\", \"note\" FROM \"public\".\"t\" WHERE (\"id\", \"Code\") IN (SELECT * FROM {unnested})")
         );
-        assert!(by_key.absent(&keys).starts_with(&format!("SELECT DISTINCT \"id\", \"Code\" FROM {unnested} AS changed (\"id\", \"Code\")")));
+        assert!(
+            by_key.absent(&keys).starts_with(&format!("SELECT DISTINCT \"id\", \"Code\" FROM {unnested} AS changed (\"id\", \"Code\")"))
+        );
         assert!(!by_key.shown().contains("it"));
     }
 

@@ -262,19 +262,13 @@ mod tests {
         let (one, two) = (tuple(&[Some("1"), None]), tuple(&[Some("2"), Some("…")]));
         let (new, old) = (vec![Value::Text("2"), Value::Unchanged], vec![Value::Text("1"), Value::Null]);
         let parse = |bytes: &[u8]| format!("{:?}", Message::parse(bytes).unwrap());
-        assert_eq!(
-            parse(&message(b'I', &[&relation, b"N", &two])),
-            format!("{:?}", Message::Insert { relation: 7, new: new.clone() })
-        );
+        assert_eq!(parse(&message(b'I', &[&relation, b"N", &two])), format!("{:?}", Message::Insert { relation: 7, new: new.clone() }));
         for kind in [b"K", b"O"] {
             assert_eq!(
                 parse(&message(b'U', &[&relation, kind, &one, b"N", &two])),
                 format!("{:?}", Message::Update { relation: 7, old: Some(old.clone()), new: new.clone() })
             );
-            assert_eq!(
-                parse(&message(b'D', &[&relation, kind, &one])),
-                format!("{:?}", Message::Delete { relation: 7, old: old.clone() })
-            );
+            assert_eq!(parse(&message(b'D', &[&relation, kind, &one])), format!("{:?}", Message::Delete { relation: 7, old: old.clone() }));
         }
         assert_eq!(parse(&message(b'U', &[&relation, b"N", &two])), format!("{:?}", Message::Update { relation: 7, old: None, new }));
         let truncate = message(b'T', &[&2_u32.to_be_bytes(), &[1], &7_u32.to_be_bytes(), &9_u32.to_be_bytes()]);

@@ -66,10 +66,6 @@ pub struct CaptureOptions {
 
 impl Default for CaptureOptions {
     fn default() -> Self {
-        Self {
-            publication: PUBLICATION_DEFAULT.to_owned(),
-            slot_prefix: SLOT_PREFIX_DEFAULT.to_owned(),
-            changes_max: CHANGES_MAX_DEFAULT,
-        }
+        Self { publication: PUBLICATION_DEFAULT.to_owned(), slot_prefix: SLOT_PREFIX_DEFAULT.to_owned(), changes_max: CHANGES_MAX_DEFAULT }
     }
 }

@@ -94,8 +94,10 @@ pub(in crate::postgres) async fn decide(table: Table<'_>, after: Option<&Checkpo
     };
     if shown.end < from {
         return Err(match since {
-            Some(_) => Error::new(&SLOT, format!("the log of the PostgreSQL server ends before the last reading of \"{}\"", contract.table))
-                .caused_by("the server was restored from a backup, or is another one"),
+            Some(_) => {
+                Error::new(&SLOT, format!("the log of the PostgreSQL server ends before the last reading of \"{}\"", contract.table))
+                    .caused_by("the server was restored from a backup, or is another one")
+            }
             // Its first reading must see what the slot does not give any more.
             None => Error::new(&LOST, format!("the run's snapshot is older than replication slot \"{slot}\"")),
         });
@@ -176,13 +178,11 @@ async fn scanned(connections: &Connections, options: &CaptureOptions, slot: &str
         }
         if frame.is_ended() { Ok(()) } else { Err(malformed("ends early")) }
     };
-    let limited =
-        async { tokio::time::timeout(connections.patience(), reading).await.unwrap_or_else(|_| Err(Error::new(&TIMEOUT, what))) };
+    let limited = async { tokio::time::timeout(connections.patience(), reading).await.unwrap_or_else(|_| Err(Error::new(&TIMEOUT, what))) };
     connections.watched("postgresql peek", &statement, limited).await.map_err(|error| match slot::sql_state(&error) {
         // The publication as it was when the change was logged counts.
-        Some("42704") => Error::new(&SLOT, format!("replication slot \"{slot}\" holds changes from before its publication was made")).hint(
-            format!("Let its owner execute: SELECT pg_drop_replication_slot({}); then run with --full-refresh.", literal(slot)),
-        ),
+        Some("42704") => Error::new(&SLOT, format!("replication slot \"{slot}\" holds changes from before its publication was made"))
+            .hint(format!("Let its owner execute: SELECT pg_drop_replication_slot({}); then run with --full-refresh.", literal(slot))),
         _ => slot::denied(connections, error),
     })?;
     close(connection).await;

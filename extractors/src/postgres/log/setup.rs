@@ -53,9 +53,10 @@ pub(super) async fn check_server(connections: &Connections, connection: &mut PgC
         Some("t") => Ok(()),
         Some(_) => Err(Error::new(&CAPTURE, format!("publication \"{}\" leaves out some kinds of changes", options.publication))
             .hint(format!("Let its owner execute: ALTER PUBLICATION {publication} SET (publish = 'insert, update, delete, truncate');"))),
-        None => Err(Error::new(&CAPTURE, format!("publication \"{}\" does not exist in the PostgreSQL database", options.publication)).hint(
-            format!("Let a superuser execute: CREATE PUBLICATION {publication} FOR ALL TABLES WITH (publish_via_partition_root = true);"),
-        )),
+        None => Err(Error::new(&CAPTURE, format!("publication \"{}\" does not exist in the PostgreSQL database", options.publication))
+            .hint(format!(
+                "Let a superuser execute: CREATE PUBLICATION {publication} FOR ALL TABLES WITH (publish_via_partition_root = true);"
+            ))),
     }
 }
 
@@ -118,7 +119,9 @@ pub(super) async fn check_table(
             )));
         }
         if text(1).ends_with("[]") {
-            return Err(wrong(format!("has the key \"{name}\", which is an array")).hint("Set `capture = \"cursor\"` in the table's section."));
+            return Err(
+                wrong(format!("has the key \"{name}\", which is an array")).hint("Set `capture = \"cursor\"` in the table's section.")
+            );
         }
         key.push(from.to_owned());
         key_types.push(text(1).to_owned());

@@ -37,8 +37,7 @@ pub(super) struct Slot {
 /// The name of a table's slot: lower-case letters, digits and underscores (PostgreSQL 15 documentation, 27.2.6.1).
 pub(in crate::postgres) fn name(options: &CaptureOptions, table: &TableName) -> String {
     let whole = format!("{}_{}_{}", options.slot_prefix, table.schema(), table.table());
-    let plain: String =
-        whole.chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' }).collect();
+    let plain: String = whole.chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '_' }).collect();
     if plain == whole && plain.len() <= NAME_BYTES_MAX {
         return plain;
     }
@@ -94,7 +93,9 @@ pub(in crate::postgres) async fn prepare(connections: &Arc<Connections>, slot: &
     if found.is_none_or(|found| found.is_lost) {
         let sql = format!("SELECT pg_create_logical_replication_slot({}, 'pgoutput')", literal(slot));
         connections.rows(&mut connection, &sql, &what).await.map_err(|error| match sql_state(&error) {
-            Some("53400") => error.hint("Raise max_replication_slots in postgresql.conf, and start the server anew: each captured table has a slot."),
+            Some("53400") => {
+                error.hint("Raise max_replication_slots in postgresql.conf, and start the server anew: each captured table has a slot.")
+            }
             _ => denied(connections, error),
         })?;
     }
@@ -169,7 +170,10 @@ mod tests {
         assert_ne!(upper, lower);
         let long = "x".repeat(60);
         for name in [upper, named("pipeline", &long), named("żur", "t")] {
-            assert!(name.len() <= NAME_BYTES_MAX && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{name}");
+            assert!(
+                name.len() <= NAME_BYTES_MAX && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+                "{name}"
+            );
         }
         assert_ne!(named("pipeline", &long), named("pipeline", &format!("{long}y")));
     }
