@@ -130,7 +130,7 @@ pub static SLOT: Code = Code {
     name: "E-PG-SLOT",
     kind: ErrorKind::Data,
     meaning: "A replication slot no longer holds all changes since the last reading of its table, so some of them could be missed.",
-    remedy: "Run once with --full-refresh and --select for the table: it is read whole, and captured from there on.",
+    remedy: "Run once with `--full-refresh --only TABLE`: it is read whole, and captured from there on.",
 };
 
 /// A log's message cannot be understood.

@@ -231,7 +231,8 @@ fn fingerprint(relation: &Relation, columns: &[SourceColumn], contract: &Contrac
     }
     for column in columns {
         add(&column.name);
-        add(&column.type_.to_string());
+        let shape = setup.shapes.iter().find(|(name, _)| *name == column.name);
+        add(shape.map_or("", |(_, shape)| shape.as_str()));
     }
     for column in &contract.columns {
         add(column.name.as_str());

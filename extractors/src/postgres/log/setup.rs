@@ -21,6 +21,8 @@ pub(super) struct Setup {
     pub(super) key: Vec<String>,
     /// Their types in SQL.
     pub(super) key_types: Vec<String>,
+    /// Each column's name, with its number and its exact type: both differ when an ALTER TABLE wrote its values anew.
+    pub(super) shapes: Vec<(String, String)>,
     /// Changes when the publication, or the table's place in it, is made anew or altered.
     pub(super) publication: String,
 }
@@ -90,7 +92,7 @@ pub(super) async fn check_table(
         .rows(
             connection,
             &format!(
-                "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, c.relreplident = 'f' OR a.attnum = ANY(i.indkey) \
+                "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, c.relreplident = 'f' OR a.attnum = ANY(i.indkey), a.attnum \
                  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_index i ON i.indrelid = c.oid \
                  AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END \
                  WHERE c.oid = {oid} AND a.attnum > 0 AND NOT a.attisdropped"
@@ -98,6 +100,8 @@ pub(super) async fn check_table(
             &what,
         )
         .await?;
+    let value = |row: &[Option<String>], place: usize| row.get(place).cloned().flatten().unwrap_or_default();
+    let shapes = columns.iter().map(|row| (value(row, 0), format!("{} {}", value(row, 4), value(row, 1)))).collect();
     let (mut key, mut key_types) = (Vec::new(), Vec::new());
     for name in &contract.key {
         let from = contract.column(name).map(|column| column.from.as_str()).unwrap_or_default();
@@ -142,7 +146,7 @@ pub(super) async fn check_table(
         .filter_map(|oid| oid.parse().ok())
         .collect();
     let publication = publication(connections, connection, options, relation, &oids, &what).await?;
-    Ok(Setup { oids, key, key_types, publication })
+    Ok(Setup { oids, key, key_types, shapes, publication })
 }
 
 /// That the publication has the table whole, and what tells whether that stays so.
