@@ -65,10 +65,9 @@ impl Copied {
             assert_eq!(batch.schema(), schema);
             let deleted = batch.column_by_name(DELETED_COLUMN).map(|column| column.as_boolean().clone());
             let ids = batch.column(0).as_primitive::<Int64Type>();
-            let texts = |place: usize| {
+            let texts = |place: usize| -> Vec<String> {
                 let column = arrow::compute::cast(batch.column(place), &arrow::datatypes::DataType::Utf8).unwrap();
-                let texts: Vec<String> = column.as_string::<i32>().iter().map(|text| text.unwrap_or("NULL").to_owned()).collect();
-                texts
+                column.as_string::<i32>().iter().map(|text| text.unwrap_or("NULL").to_owned()).collect()
             };
             let (amounts, notes) = (texts(1), texts(2));
             for row in 0..batch.num_rows() {
