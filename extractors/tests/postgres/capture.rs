@@ -21,7 +21,7 @@ use super::server::{Server, execute, text_of};
 const PUBLICATION: &str = "CREATE PUBLICATION pipeline FOR ALL TABLES WITH (publish_via_partition_root = true)";
 
 fn contract(table: &str) -> Contract {
-    declared(table, &[("id", "bigint not null"), ("amount", "decimal(12,2)"), ("note", "text(2000000)")], &["id"], None)
+    declared(table, &[("id", "bigint not null"), ("amount", "decimal(12,2)"), ("note", "text(65535)")], &["id"], None)
 }
 
 fn capturing(server: &Server) -> PostgresOptions {
