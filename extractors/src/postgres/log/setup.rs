@@ -167,8 +167,9 @@ async fn publication(
           WHERE r.prpubid = p.oid AND r.prrelid = ANY('{{{members}}}')), \
          EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = ANY('{{{members}}}') \
           AND (to_jsonb(r) ->> 'prqual' IS NOT NULL OR to_jsonb(r) ->> 'prattrs' IS NOT NULL)), \
-         EXISTS (SELECT FROM pg_publication_tables t WHERE t.pubname = p.pubname \
-          AND to_regclass(quote_ident(t.schemaname) || '.' || quote_ident(t.tablename)) = ANY('{{{members}}}'::oid[])) \
+         EXISTS (SELECT FROM pg_publication_tables t JOIN pg_namespace n ON n.nspname = t.schemaname \
+          JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename \
+          WHERE t.pubname = p.pubname AND c.oid = ANY('{{{members}}}')) \
          FROM pg_publication p WHERE p.pubname = {name}",
         members = {
             let mut members: Vec<String> = oids.iter().map(u32::to_string).collect();
