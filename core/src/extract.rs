@@ -20,7 +20,16 @@ use crate::window::{Timestamp, Window};
 /// - `read` may be called for several slices at once. Dropping the returned stream stops its work at the source.
 /// - A value that does not fit its declared column puts its row into the quarantine, raw, with the reason; it is never
 ///   changed or nulled. Privacy classes are applied before a batch leaves `read`.
-/// - Batches follow `contract().schema()` and hold at most a few MiB, so that the engine's budget can bound memory.
+/// - Batches follow `contract().schema()`, or `contract().changes_schema()` where the plan says [`ExtractPlan::is_changes`], and hold
+///   at most a few MiB, so that the engine's budget can bound memory.
+///
+/// # Capturing changes
+/// A source that keeps a log of its changes can be read by it, and deletions arrive. One reading goes `prepare`, `plan`, `read`, `finish`,
+/// the loads, the checkpoint's entry in the ledger, `committed`; a crash between any two is mended by beginning again at `prepare`:
+/// - `prepare` makes the source keep its log from now on, before the first reading; so the first reading of the whole and the log join.
+/// - The plan's checkpoint is a [`Cursor::Log`]. A plan that is not of changes reads the whole, which becomes the table.
+/// - Changes hold at most one row for a key: the row as it is, or its key marked as deleted. Reading a change again is harmless.
+/// - `committed` is called only with a checkpoint that the ledger holds: what lies before it the source may forget.
 #[async_trait]
 pub trait Extractor: Debug + Send + Sync {
     /// What the table promises.
@@ -30,7 +39,13 @@ pub trait Extractor: Debug + Send + Sync {
     /// metadata only. The engine asks every table before it reads the first one, so that a mistake in one changes nothing anywhere.
     async fn check(&self) -> Result<()>;
 
-    /// Cuts what is to be read into slices. Reads metadata only.
+    /// Makes what the source needs before it is read for the first time (a place in its log, for example). Repeatable; not called
+    /// where only a plan is wanted.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Cuts what is to be read into slices. Reads metadata and the log of changes only, and changes nothing at the source.
     ///
     /// `after` is where the last complete reading ended; None reads everything.
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan>;
@@ -41,6 +56,17 @@ pub trait Extractor: Debug + Send + Sync {
     /// Lets go of what the plan held open at the source (an exported snapshot, for example). Called once after all slices.
     async fn finish(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Says that the checkpoint is stored and every load that depends on it is committed, so that the source may forget what lies
+    /// before. Repeatable; after a crash it is not called, and the next reading's call makes up for it.
+    async fn committed(&self, _checkpoint: &Checkpoint) -> Result<()> {
+        Ok(())
+    }
+
+    /// What somebody who runs the source should know, in words: how much of its log it keeps for this table, for example.
+    async fn health(&self) -> Result<Option<String>> {
+        Ok(None)
     }
 }
 
@@ -75,6 +101,8 @@ pub enum Cursor {
     Number(i64),
     /// An instant.
     Time(Timestamp),
+    /// A place in the source's log of changes, in a spelling of the source's own whose later places compare greater.
+    Log(String),
 }
 
 /// What a reading will do.
@@ -84,6 +112,8 @@ pub struct ExtractPlan {
     pub slices: Vec<Slice>,
     /// The checkpoint that holds once all slices are loaded; None when a fixed window is read, which moves no checkpoint.
     pub checkpoint: Option<Checkpoint>,
+    /// Whether the slices give changes ([`Contract::changes_schema`]) instead of rows.
+    pub is_changes: bool,
     /// Rows to come, as far as the source can tell without reading.
     pub rows_estimated: Option<u64>,
     /// Why there is nothing to read, or what is read, in words for `plan` (for example "rows changed since 2025-03-01 02:00 UTC").

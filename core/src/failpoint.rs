@@ -24,6 +24,7 @@ pub const NAMES: &[&str] = &[
     "load.after_publish",
     "ledger.after_loaded",
     "ledger.after_checkpoint",
+    "extract.after_committed",
     "model.after_compute",
     "run.before_finish",
 ];

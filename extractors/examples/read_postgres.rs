@@ -66,7 +66,7 @@ async fn main() -> Result<()> {
     let folder = arguments.next().map(PathBuf::from);
     let source = PostgresSource::connect(&PostgresOptions::new(url)).await?;
     let table: std::sync::Arc<dyn pipeline_core::extract::Extractor> =
-        std::sync::Arc::from(source.table(contract()?, &TableOptions { relation: Some(relation) }, None));
+        std::sync::Arc::from(source.table(contract()?, &TableOptions { relation: Some(relation), ..TableOptions::default() }, None));
     let began = Instant::now();
     let plan = table.plan(&Request { window: None, lookback_us: 0, slices_wanted }, None).await?;
     println!("planned {} slices in {:.3} s: {}", plan.slices.len(), began.elapsed().as_secs_f64(), plan.statement);

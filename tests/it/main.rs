@@ -4,6 +4,7 @@
 
 mod again;
 mod architecture;
+mod capture;
 mod loaders;
 mod local;
 mod program;

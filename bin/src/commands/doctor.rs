@@ -93,14 +93,15 @@ fn by_source(tables: &BTreeSet<TableName>) -> Vec<(String, BTreeSet<TableName>)>
 async fn try_source(project: &Project, pipeline: &str, tables: &BTreeSet<TableName>) -> Result<String> {
     let sources = project.sources(pipeline).await?;
     let opened = sources.open(tables).await?;
-    let count = opened.len();
+    let mut notes = vec![format!("{} tables can be read", opened.len())];
     for source in opened {
         let request = Request { window: None, lookback_us: source.lookback_us, slices_wanted: 1 };
         let planned = source.extractor.plan(&request, None).await;
         source.extractor.finish().await?;
         planned?;
+        notes.extend(source.extractor.health().await?);
     }
-    Ok(format!("{count} tables can be read"))
+    Ok(notes.join("; "))
 }
 
 fn record(probes: &mut Vec<Probe>, worst: &mut Option<ErrorKind>, what: &str, result: Result<String>) {

@@ -100,6 +100,9 @@ impl Engine {
         };
         let request =
             Request { window: context.request.window, lookback_us: source.lookback_us, slices_wanted: self.settings.slices_in_flight_max };
+        if request.window.is_none() {
+            source.extractor.prepare().await?;
+        }
         let plan = source.extractor.plan(&request, after.as_ref()).await?;
         failpoint::reached("extract.after_plan");
         if plan.slices.is_empty() {
@@ -123,10 +126,11 @@ impl Engine {
     async fn land(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str, plan: ExtractPlan) -> Result<Extracted> {
         let contract = source.extractor.contract().clone();
         let folder = self.attempt_folder(context, step);
-        let writer = SnapshotWriter::new(&self.parts.landing, &folder, contract.schema(), self.settings.writer);
+        let ExtractPlan { slices, checkpoint, is_changes, summary, .. } = plan;
+        let schema = if is_changes { contract.changes_schema() } else { contract.schema() };
+        let writer = SnapshotWriter::new(&self.parts.landing, &folder, schema, self.settings.writer);
         let quarantine = Quarantine::new();
         let meter = Arc::new(Meter::default());
-        let ExtractPlan { slices, checkpoint, summary, .. } = plan;
         let mut waiting = slices.into_iter();
         let mut working: JoinSet<Result<()>> = JoinSet::new();
         loop {
@@ -170,7 +174,7 @@ impl Engine {
             self.parts.observer.event(&Event::Warning { message: message.clone() });
             context.warnings.lock().expect("no holder of this lock panics").push(message);
         }
-        let manifest = Manifest::new(&context.run, step, contract, false);
+        let manifest = Manifest::new(&context.run, step, contract, is_changes);
         let snapshot = writer.finish(manifest, &rejected, checkpoint).await?;
         let rejected = rejected.len() as u64;
         self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: snapshot.manifest_key().to_owned(), rejected }]).await?;
@@ -260,38 +264,70 @@ impl Engine {
         }
         self.finish_step(context, report).await?;
         if let Some(snapshot) = extracted.snapshot.filter(|_| !nothing || !exists) {
-            let mode = self.table_mode(context, contract, checkpoint.as_ref())?;
+            let mode = table_mode(context, contract, checkpoint.as_ref(), snapshot.manifest().is_changes)?;
             self.load(context, &self.parts.lake, step, &snapshot, contract, &Layout::default(), mode).await?;
         }
         if let Some(checkpoint) = checkpoint.filter(|_| context.request.window.is_none()) {
             let stored = self.parts.ledger.checkpoint(&self.parts.pipeline, &contract.table).await?;
-            // A checkpoint never goes back, unless everything was read anew.
-            let forward = stored.as_ref().is_none_or(|stored| checkpoint.upper >= stored.upper || context.request.full_refresh);
-            if forward && stored.as_ref() != Some(&checkpoint) {
-                self.append(context, &[Entry::CheckpointAdvanced { table: contract.table.clone(), checkpoint }]).await?;
-                failpoint::reached("ledger.after_checkpoint");
+            // A checkpoint never goes back, unless everything was read anew, as it is when the table is read in another way than before.
+            let forward = stored.as_ref().is_none_or(|stored| {
+                let same_kind = std::mem::discriminant(&checkpoint.upper) == std::mem::discriminant(&stored.upper);
+                checkpoint.upper >= stored.upper || !same_kind || context.request.full_refresh
+            });
+            if forward {
+                if stored.as_ref() != Some(&checkpoint) {
+                    let table = contract.table.clone();
+                    self.append(context, &[Entry::CheckpointAdvanced { table, checkpoint: checkpoint.clone() }]).await?;
+                    failpoint::reached("ledger.after_checkpoint");
+                }
+                self.tell_committed(context, source, &checkpoint).await;
             }
         }
         Ok(())
     }
 
-    fn table_mode(&self, context: &RunContext, contract: &crate::contract::Contract, checkpoint: Option<&Checkpoint>) -> Result<Mode> {
-        let whole = checkpoint.is_some_and(|checkpoint| checkpoint.upper == Cursor::Whole);
-        if context.request.full_refresh || (whole && context.request.window.is_none()) {
-            return Ok(Mode::Replace);
+    /// Lets the source forget what is loaded. The rows are safe already, so a refusal is a warning: the next run tells it again.
+    async fn tell_committed(&self, context: &RunContext, source: &SourceTable, checkpoint: &Checkpoint) {
+        match source.extractor.committed(checkpoint).await {
+            Ok(()) => failpoint::reached("extract.after_committed"),
+            Err(error) => {
+                let table = &source.extractor.contract().table;
+                let message = format!(
+                    "the source of \"{table}\" still keeps what is loaded already, because it could not be told: {} ({})",
+                    error.message(),
+                    error.code().name
+                );
+                self.parts.observer.event(&Event::Warning { message: message.clone() });
+                context.warnings.lock().expect("no holder of this lock panics").push(message);
+            }
         }
-        if !contract.key.is_empty() {
-            return Ok(Mode::Merge);
-        }
-        if context.request.window.is_some() {
-            return Err(Error::new(
-                &crate::contract::CONTRACT,
-                format!("table \"{}\" has no key, so a window of it could be loaded twice", contract.table),
-            )
-            .hint("Declare its key in pipelines.toml, or leave it out of the backfill with --skip."));
-        }
-        Ok(Mode::Append)
     }
+}
+
+fn table_mode(
+    context: &RunContext,
+    contract: &crate::contract::Contract,
+    checkpoint: Option<&Checkpoint>,
+    is_changes: bool,
+) -> Result<Mode> {
+    if is_changes {
+        return Ok(Mode::Changes);
+    }
+    let whole = checkpoint.is_some_and(|checkpoint| matches!(checkpoint.upper, Cursor::Whole | Cursor::Log(_)));
+    if context.request.full_refresh || (whole && context.request.window.is_none()) {
+        return Ok(Mode::Replace);
+    }
+    if !contract.key.is_empty() {
+        return Ok(Mode::Merge);
+    }
+    if context.request.window.is_some() {
+        return Err(Error::new(
+            &crate::contract::CONTRACT,
+            format!("table \"{}\" has no key, so a window of it could be loaded twice", contract.table),
+        )
+        .hint("Declare its key in pipelines.toml, or leave it out of the backfill with --skip."));
+    }
+    Ok(Mode::Append)
 }
 
 /// A table's snapshot, or why there is none.

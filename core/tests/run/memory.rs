@@ -123,6 +123,7 @@ impl Extractor for TestExtractor {
         Ok(ExtractPlan {
             slices,
             checkpoint: request.window.is_none().then_some(Checkpoint { upper: Cursor::Number(newest), fingerprint: None }),
+            is_changes: false,
             rows_estimated: None,
             summary: "numbers".to_owned(),
             statement: String::new(),

@@ -37,7 +37,14 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
         && after.fingerprint.as_deref() == Some(&fingerprint(&seen, &sha256(&dump.path)?))
     {
         let summary = "the file is unchanged since the last run".to_owned();
-        return Ok(ExtractPlan { slices: Vec::new(), checkpoint: Some(after.clone()), rows_estimated: Some(0), summary, statement });
+        return Ok(ExtractPlan {
+            slices: Vec::new(),
+            checkpoint: Some(after.clone()),
+            is_changes: false,
+            rows_estimated: Some(0),
+            summary,
+            statement,
+        });
     }
     let (wanted, summary) = match (request.window, after) {
         (Some(window), _) if has_cursor => {
@@ -55,7 +62,7 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
             let lower = match upper {
                 Cursor::Time(time) => time.plus(request.lookback_us.saturating_neg()).microseconds(),
                 Cursor::Number(number) => *number,
-                Cursor::Whole => i64::MIN,
+                Cursor::Whole | Cursor::Log(_) => i64::MIN,
             };
             (Wanted::After(lower), format!("rows changed since {}", described(inner, lower)))
         }
@@ -98,6 +105,7 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
     Ok(ExtractPlan {
         slices,
         checkpoint: request.window.is_none().then_some(checkpoint),
+        is_changes: false,
         rows_estimated: (wanted == Wanted::All).then_some(scan.rows),
         summary,
         statement,

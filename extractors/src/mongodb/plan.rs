@@ -204,7 +204,7 @@ impl Extractor for MongoExtractor {
         let before = after.and_then(|after| match &after.upper {
             Cursor::Time(time) => Some(time.microseconds()),
             Cursor::Number(number) => Some(*number),
-            Cursor::Whole => None,
+            Cursor::Whole | Cursor::Log(_) => None,
         });
         let greatest = self.cursor_greatest(cursor).await?;
         let mut beyond_now = false;
@@ -317,7 +317,7 @@ impl MongoExtractor {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(ExtractPlan { slices, checkpoint, rows_estimated, summary, statement })
+        Ok(ExtractPlan { slices, checkpoint, is_changes: false, rows_estimated, summary, statement })
     }
 }
 

@@ -117,6 +117,30 @@ pub static STATEMENT: Code = Code {
     remedy: "Look the SQLSTATE code up in appendix A of PostgreSQL's documentation, and the statement in the server's log.",
 };
 
+/// Change capture lacks something at the server.
+pub static CAPTURE: Code = Code {
+    name: "E-PG-CAPTURE",
+    kind: ErrorKind::Usage,
+    meaning: "A PostgreSQL server or table is not set up for `capture = \"log\"`.",
+    remedy: "Let the statement be executed that the message shows, or set `capture = \"cursor\"` for the source or the table.",
+};
+
+/// A replication slot does not hold what is needed.
+pub static SLOT: Code = Code {
+    name: "E-PG-SLOT",
+    kind: ErrorKind::Data,
+    meaning: "A replication slot no longer holds all changes since the last reading of its table, so some of them could be missed.",
+    remedy: "Run once with `--full-refresh --only TABLE`: it is read whole, and captured from there on.",
+};
+
+/// A log's message cannot be understood.
+pub static LOG: Code = Code {
+    name: "E-PG-LOG",
+    kind: ErrorKind::Data,
+    meaning: "A message of PostgreSQL's logical replication is not in the protocol's form.",
+    remedy: "Run the command again; if it happens again, set `capture = \"cursor\"` and report it with the server's version.",
+};
+
 /// A hashed column has no key to be hashed with.
 pub(super) static KEY: &Code = &crate::bson::PRIVACY_KEY;
 

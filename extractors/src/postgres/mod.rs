@@ -5,6 +5,8 @@
 //! meanwhile. A table is cut by the places of its rows (`ctid`), or, when only a part of it is wanted and an index knows
 //! which, by the cursor. [`copy`] decodes the format, from a server or from files.
 //!
+//! With `capture = "log"` the server's log says which rows changed, and deletions arrive: see `log`.
+//!
 //! # What it needs
 //! A role with `SELECT` on the tables. With `pg_read_all_stats` besides, checkpoints stay behind every transaction that is still open; without
 //! it only behind the role's own, and the lookback has to cover the longest transaction that writes. A connection pooler between must
@@ -15,6 +17,7 @@ mod connection;
 pub mod copy;
 mod error;
 mod kind;
+mod log;
 mod nearest;
 mod options;
 mod plan;
@@ -25,8 +28,11 @@ mod statement;
 mod table;
 mod types;
 
-pub use error::{AUTH, COLUMN, COPY, CURSOR, DATABASE, GRANT, LOST, STATEMENT, TABLE, TIMEOUT, TLS, TYPE, UNREACHABLE, URL};
+pub use error::{
+    AUTH, CAPTURE, COLUMN, COPY, CURSOR, DATABASE, GRANT, LOG, LOST, SLOT, STATEMENT, TABLE, TIMEOUT, TLS, TYPE, UNREACHABLE, URL,
+};
 pub use kind::KIND;
+pub use log::CaptureOptions;
 pub use options::{PostgresConfig, PostgresOptions, TableOptions};
 pub use table::PostgresSource;
 pub use types::{CompositeField, PostgresType};
@@ -37,5 +43,22 @@ use pipeline_core::error::Code;
 pub const EXAMPLE: &str = include_str!("example.toml");
 
 /// The codes of this module.
-pub const CODES: &[&Code] =
-    &[&AUTH, &COLUMN, &COPY, &CURSOR, &DATABASE, &GRANT, &LOST, &STATEMENT, &TABLE, &TIMEOUT, &TLS, &TYPE, &UNREACHABLE, &URL];
+pub const CODES: &[&Code] = &[
+    &AUTH,
+    &CAPTURE,
+    &COLUMN,
+    &COPY,
+    &CURSOR,
+    &DATABASE,
+    &GRANT,
+    &LOG,
+    &LOST,
+    &SLOT,
+    &STATEMENT,
+    &TABLE,
+    &TIMEOUT,
+    &TLS,
+    &TYPE,
+    &UNREACHABLE,
+    &URL,
+];

@@ -6,6 +6,8 @@ use std::time::Duration;
 use pipeline_core::config::{Options, Secret};
 use pipeline_core::error::Result;
 
+use super::log::CaptureOptions;
+
 /// How long one statement may take, if the configuration says nothing: no slice should, and nothing should wait for ever.
 const STATEMENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2 * 3600);
 
@@ -36,6 +38,8 @@ pub struct PostgresConfig {
     pub slow_after: Duration,
     /// What this program is called in the server's log.
     pub application_name: String,
+    /// How changes are captured from the log; None reads by the cursor.
+    pub capture: Option<CaptureOptions>,
 }
 
 impl PostgresConfig {
@@ -59,8 +63,9 @@ impl PostgresConfig {
             None => CONNECTIONS_MAX_DEFAULT,
         };
         let application_name = options.text("application_name")?.unwrap_or_else(|| APPLICATION_NAME_DEFAULT.to_owned());
+        let capture = capture(&mut options)?;
         options.end()?;
-        Ok(Self { url, statement_timeout, timeout, connections_max, slow_after, application_name })
+        Ok(Self { url, statement_timeout, timeout, connections_max, slow_after, application_name, capture })
     }
 
     /// With the connection string that the secret holds.
@@ -73,7 +78,42 @@ impl PostgresConfig {
             connections_max: self.connections_max,
             slow_after: self.slow_after,
             application_name: self.application_name,
+            capture: self.capture,
         }
+    }
+}
+
+/// Whether changes come from the log; the other keys mean nothing otherwise.
+fn capture(options: &mut Options) -> Result<Option<CaptureOptions>> {
+    let is_log = captures(options)?.unwrap_or(false);
+    let publication = options.text("publication")?;
+    let slot_prefix = options.text("slot_prefix")?;
+    let changes_max = options.number("changes_max")?;
+    if !is_log {
+        let given =
+            [("publication", publication.is_some()), ("slot_prefix", slot_prefix.is_some()), ("changes_max", changes_max.is_some())];
+        return match given.iter().find(|(_, is_given)| *is_given) {
+            Some((key, _)) => Err(options
+                .error(key, format!("\"{key}\" means nothing without capture from the log"))
+                .hint("Set `capture = \"log\"` beside it, or remove it.")),
+            None => Ok(None),
+        };
+    }
+    let default = CaptureOptions::default();
+    Ok(Some(CaptureOptions {
+        publication: publication.unwrap_or(default.publication),
+        slot_prefix: slot_prefix.unwrap_or(default.slot_prefix),
+        changes_max: changes_max.unwrap_or(default.changes_max),
+    }))
+}
+
+/// What `capture` says: true for the log, false for the cursor.
+fn captures(options: &mut Options) -> Result<Option<bool>> {
+    match options.text("capture")?.as_deref() {
+        None => Ok(None),
+        Some("log") => Ok(Some(true)),
+        Some("cursor") => Ok(Some(false)),
+        Some(other) => Err(options.error("capture", format!("capture \"{other}\" is not known")).hint("Use \"cursor\" or \"log\".")),
     }
 }
 
@@ -92,6 +132,8 @@ pub struct PostgresOptions {
     pub slow_after: Duration,
     /// As in [`PostgresConfig`].
     pub application_name: String,
+    /// As in [`PostgresConfig`].
+    pub capture: Option<CaptureOptions>,
 }
 
 impl PostgresOptions {
@@ -105,6 +147,7 @@ impl PostgresOptions {
             connections_max: CONNECTIONS_MAX_DEFAULT,
             slow_after: SLOW_AFTER_DEFAULT,
             application_name: APPLICATION_NAME_DEFAULT.to_owned(),
+            capture: None,
         }
     }
 }
@@ -120,6 +163,8 @@ impl fmt::Debug for PostgresOptions {
 pub struct TableOptions {
     /// The relation's name as in SQL (`payments.transactions`), if it is not the table's.
     pub relation: Option<String>,
+    /// Whether the table is read by its cursor although its source captures changes from the log.
+    pub by_cursor: bool,
 }
 
 impl TableOptions {
@@ -130,7 +175,17 @@ impl TableOptions {
     pub fn read(mut options: Options) -> Result<Self> {
         let relation = options.text("relation")?;
         options.text("file")?;
+        let by_cursor = match captures(&mut options)? {
+            Some(true) => {
+                let error = options.error("capture", "changes are captured for a source, not for a table alone");
+                return Err(
+                    error.hint("Set `capture = \"log\"` in the source's section, and \"cursor\" for tables that shall not be captured.")
+                );
+            }
+            Some(false) => true,
+            None => false,
+        };
         options.end()?;
-        Ok(Self { relation })
+        Ok(Self { relation, by_cursor })
     }
 }

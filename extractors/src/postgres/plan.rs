@@ -21,12 +21,13 @@ use super::catalog::{Catalog, Column, Relation};
 use super::connection::Connections;
 use super::copy::{Decoder, SourceColumn, split_path};
 use super::error::{COLUMN, CURSOR, During, GRANT, LOST, failed};
+use super::log::{self, CaptureOptions, Change, Chunk};
 use super::nearest::nearest;
 use super::read::Range;
 use super::slices::{self, Cut};
 use super::snapshot::{Snapshot, begin};
 use super::statement::{Selection, identifier, position, selection, shown, wherever};
-use super::table::{Planned, PostgresTable};
+use super::table::{CHUNK, Planned, PostgresTable};
 use super::types::PostgresType;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -53,10 +54,17 @@ pub(super) async fn plan(table: &PostgresTable, request: &Request, after: Option
         }
     };
     let mut planner = Planner { table, connections, connection: &mut lent.connection, snapshot: &snapshot, what: &what };
-    let (plan, columns) = planner.plan(request, after).await?;
+    let Made { plan, columns, chunks } = match planner.plan(request, after).await {
+        // A replication slot that was made after the snapshot needs a newer one; the next attempt takes it.
+        Err(error) if error.code() == &LOST && table.slot.is_some() => {
+            table.source.snapshots.forget(&snapshot).await;
+            return Err(error);
+        }
+        made => made?,
+    };
     sqlx::raw_sql("COMMIT").execute(&mut lent.connection).await.map_err(|error| failed(&*what, &error, During::Executing))?;
     lent.give_back();
-    *table.planned.lock().expect("no holder of this lock panics") = Some(Planned { snapshot, columns });
+    *table.planned.lock().expect("no holder of this lock panics") = Some(Planned { snapshot, columns, chunks: Arc::new(chunks) });
     Ok(plan)
 }
 
@@ -116,6 +124,13 @@ impl PostgresTable {
     }
 }
 
+/// A plan with what its slices need.
+struct Made {
+    plan: ExtractPlan,
+    columns: Vec<SourceColumn>,
+    chunks: Vec<Chunk>,
+}
+
 struct Planner<'a> {
     table: &'a PostgresTable,
     connections: &'a Connections,
@@ -158,11 +173,25 @@ struct Decided {
 }
 
 impl Planner<'_> {
-    async fn plan(&mut self, request: &Request, after: Option<&Checkpoint>) -> Result<(ExtractPlan, Vec<SourceColumn>)> {
+    async fn plan(&mut self, request: &Request, after: Option<&Checkpoint>) -> Result<Made> {
         let table = self.table;
         let relation = self.catalog().find().await?;
-        let Selection { list, columns } = table.selection(&relation)?;
-        let cursor = self.cursor(&relation).await?;
+        let selection = table.selection(&relation)?;
+        let captured = match (&table.source.capture, &table.slot) {
+            (Some(capture), Some(slot)) if request.window.is_none() => {
+                Some(self.captured(&capture.options, slot, &relation, &selection, after).await?)
+            }
+            _ => None,
+        };
+        if let Some(Change::Rows { checkpoint, summary, statement, chunks, keys }) = captured {
+            let slices = self.changed(&chunks);
+            let plan =
+                ExtractPlan { slices, checkpoint: Some(checkpoint), is_changes: true, rows_estimated: Some(keys), summary, statement };
+            return Ok(Made { plan, columns: selection.columns, chunks });
+        }
+        let Selection { list, columns } = selection;
+        let whole = captured.and_then(Change::whole);
+        let cursor = if whole.is_some() { None } else { self.cursor(&relation).await? };
         let mut decided = match (&cursor, request.window) {
             (None, _) => Decided {
                 wanted: Wanted::All,
@@ -191,6 +220,9 @@ impl Planner<'_> {
             }
             (Some(cursor), None) => self.changes(&relation, cursor, request, after).await?,
         };
+        if let Some((checkpoint, summary)) = whole {
+            (decided.checkpoint, decided.summary) = (checkpoint, summary);
+        }
         if request.window.is_some() {
             decided.checkpoint = None;
         }
@@ -221,8 +253,41 @@ impl Planner<'_> {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let plan = ExtractPlan { slices, checkpoint: decided.checkpoint, rows_estimated, summary: decided.summary, statement };
-        Ok((plan, columns))
+        let Decided { checkpoint, summary, .. } = decided;
+        let plan = ExtractPlan { slices, checkpoint, is_changes: false, rows_estimated, summary, statement };
+        Ok(Made { plan, columns, chunks: Vec::new() })
+    }
+
+    /// What the log says is to be read.
+    async fn captured(
+        &mut self,
+        options: &CaptureOptions,
+        slot: &str,
+        relation: &Relation,
+        Selection { list, columns }: &Selection,
+        after: Option<&Checkpoint>,
+    ) -> Result<Change> {
+        let table = log::Table {
+            connections: self.connections,
+            connection: self.connection,
+            snapshot: self.snapshot,
+            options,
+            slot,
+            contract: &self.table.contract,
+            relation,
+            list,
+            columns,
+        };
+        log::decide(table, after).await
+    }
+
+    /// A slice for each chunk of changed rows.
+    fn changed(&self, chunks: &[Chunk]) -> Vec<Slice> {
+        let slice = |(index, chunk): (u32, &Chunk)| {
+            let summary = chunk.summary(&self.table.relation);
+            Slice { index, summary, range: serde_json::json!({ CHUNK: index }) }
+        };
+        (0..).zip(chunks).map(slice).collect()
     }
 
     fn catalog(&mut self) -> Catalog<'_> {
@@ -252,7 +317,7 @@ impl Planner<'_> {
     async fn changes(&mut self, relation: &Relation, cursor: &ByCursor, request: &Request, after: Option<&Checkpoint>) -> Result<Decided> {
         let has_key = !self.table.contract.key.is_empty();
         let highest = self.highest(relation, cursor).await?;
-        let before = after.filter(|after| after.upper != Cursor::Whole).map(|after| &after.upper);
+        let before = after.map(|after| &after.upper).filter(|upper| matches!(upper, Cursor::Number(_) | Cursor::Time(_)));
         // Without rows there is no position; the next reading is of the whole again.
         let Some(highest) = highest else {
             return Ok(match (after, before) {

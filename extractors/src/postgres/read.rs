@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
@@ -11,6 +12,7 @@ use pipeline_core::extract::Slice;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::Quarantine;
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::Instrument;
@@ -64,9 +66,20 @@ pub(super) fn read(reading: Reading, slice: &Slice) -> Result<BatchStream> {
         serde_json::from_value(slice.range.clone()).map_err(|_| Error::new(&BUG, "a slice of a table holds a range that no plan made"))?;
     let decoder = Decoder::new(&reading.contract, &reading.columns, reading.key.clone())?.rejecting_to(&reading.quarantine, &slice.summary);
     let schema = reading.contract.schema();
+    Ok(streamed(schema, |sender| copy(reading, range, decoder, sender)))
+}
+
+/// Where a task puts its batches.
+pub(super) type Sender = mpsc::Sender<Result<RecordBatch>>;
+
+/// The batches of a task, which runs while they are taken and ends when they are dropped.
+pub(super) fn streamed<W>(schema: SchemaRef, work: impl FnOnce(Sender) -> W) -> BatchStream
+where
+    W: Future<Output = Result<()>> + Send + 'static,
+{
     let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
     // The task's spans belong to the slice that it reads.
-    let task = tokio::spawn(copy(reading, range, decoder, sender).instrument(tracing::Span::current()));
+    let task = tokio::spawn(work(sender).instrument(tracing::Span::current()));
     let waiting = Waiting { receiver, task: Some(AbortOnDrop(task)) };
     let batches = futures::stream::unfold(waiting, |mut waiting| async move {
         if let Some(batch) = waiting.receiver.recv().await {
@@ -80,31 +93,51 @@ pub(super) fn read(reading: Reading, slice: &Slice) -> Result<BatchStream> {
             Err(_) => Some((Err(Error::new(&BUG, "the task that reads a slice stopped without a word")), waiting)),
         }
     });
-    Ok(BatchStream::new(schema, batches))
+    BatchStream::new(schema, batches)
 }
 
-async fn copy(reading: Reading, range: Range, mut decoder: Decoder, sender: mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
+/// A query whose rows are copied.
+pub(super) struct Copy<'a> {
+    pub(super) query: &'a str,
+    /// What an error says could not be done.
+    pub(super) what: &'a str,
+    pub(super) sender: &'a Sender,
+}
+
+/// Copies a query's rows, each batch changed by `form`. False if nobody wants more.
+pub(super) async fn copied(
+    connection: &mut PgConnection,
+    copy: &Copy<'_>,
+    decoder: &mut Decoder,
+    form: impl Fn(RecordBatch) -> Result<RecordBatch>,
+) -> Result<bool> {
+    let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", copy.query);
+    let mut chunks = connection.copy_out_raw(&statement).await.map_err(|error| failed(copy.what, &error, During::Executing))?;
+    while let Some(chunk) = chunks.next().await {
+        decoder.push(&chunk.map_err(|error| failed(copy.what, &error, During::Executing))?)?;
+        while let Some(batch) = decoder.take_batch() {
+            if copy.sender.send(Ok(form(batch)?)).await.is_err() {
+                return Ok(false);
+            }
+        }
+    }
+    decoder.finish()?;
+    Ok(match decoder.take_batch() {
+        Some(batch) => copy.sender.send(Ok(form(batch)?)).await.is_ok(),
+        None => true,
+    })
+}
+
+async fn copy(reading: Reading, range: Range, mut decoder: Decoder, sender: Sender) -> Result<()> {
     let what = format!("table \"{}\" could not be read", reading.relation);
     let mut lent = reading.connections.lend().await?;
     begin(&mut lent.connection, &range.snapshot, &what).await?;
     let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", range.query);
     let copying = async {
-        let mut chunks = lent.connection.copy_out_raw(&statement).await.map_err(|error| failed(&*what, &error, During::Executing))?;
-        while let Some(chunk) = chunks.next().await {
-            decoder.push(&chunk.map_err(|error| failed(&*what, &error, During::Executing))?)?;
-            while let Some(batch) = decoder.take_batch() {
-                if sender.send(Ok(batch)).await.is_err() {
-                    // Nobody wants more.
-                    return Ok(false);
-                }
-            }
-        }
-        decoder.finish()?;
+        let rows = Copy { query: &range.query, what: &what, sender: &sender };
+        let is_whole = copied(&mut lent.connection, &rows, &mut decoder, Ok).await?;
         tracing::Span::current().record("rows", decoder.tuples());
-        Ok(match decoder.take_batch() {
-            Some(batch) => sender.send(Ok(batch)).await.is_ok(),
-            None => true,
-        })
+        Ok(is_whole)
     };
     // The server ends a statement that takes too long; this ends one whose server has gone silent.
     let limited =

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::connection::{Connections, close};
 use super::error::{During, failed};
+use super::log::{Lsn, Visibility};
 use super::statement::literal;
 
 /// A snapshot that is held open while this value lives.
@@ -24,7 +25,18 @@ pub(super) struct Snapshot {
     /// The oldest instant that a transaction which the snapshot does not show may have begun at, in microseconds since 1970: no later than
     /// the snapshot itself.
     pub(super) oldest_us: i64,
+    /// Where it stands in the server's log; None at a standby, whose log cannot be read.
+    pub(super) log: Option<Place>,
     holder: PgConnection,
+}
+
+/// Where a snapshot stands in the server's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The end of the log, as far as it was on disk, before the snapshot was taken.
+    pub(super) end: Lsn,
+    /// Which transactions the snapshot shows.
+    pub(super) visibility: Visibility,
 }
 
 /// The snapshot of the tables that are being read.
@@ -108,7 +120,8 @@ impl Snapshot {
         let oldest = connections
             .rows(
                 &mut holder,
-                "SELECT (extract(epoch FROM least(min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts), clock_timestamp())) * 1000000)::bigint \
+                "SELECT (extract(epoch FROM least(min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts), clock_timestamp())) * 1000000)::bigint, \
+                 CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END \
                  FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()",
                 WHAT,
             )
@@ -118,12 +131,15 @@ impl Snapshot {
             .execute(&mut holder)
             .await
             .map_err(|error| failed(WHAT, &error, During::Executing))?;
-        let exported = connections.rows(&mut holder, "SELECT pg_export_snapshot()", WHAT).await?;
-        let first = |rows: Vec<Vec<Option<String>>>| rows.into_iter().next().and_then(|row| row.into_iter().next().flatten());
-        let (Some(name), Some(oldest_us)) = (first(exported), first(oldest).and_then(|text| text.parse().ok())) else {
+        let exported = connections.rows(&mut holder, "SELECT pg_export_snapshot(), txid_current_snapshot()", WHAT).await?;
+        let text = |rows: &[Vec<Option<String>>], place: usize| rows.first().and_then(|row| row.get(place)).cloned().flatten();
+        let (Some(name), Some(oldest_us)) = (text(&exported, 0), text(&oldest, 0).and_then(|text| text.parse().ok())) else {
             return Err(Error::new(&BUG, WHAT));
         };
-        Ok(Self { name, oldest_us, holder })
+        let end = text(&oldest, 1).and_then(|text| Lsn::parse(&text));
+        let visibility = text(&exported, 1).and_then(|text| Visibility::parse(&text));
+        let log = end.zip(visibility).map(|(end, visibility)| Place { end, visibility });
+        Ok(Self { name, oldest_us, log, holder })
     }
 }
 

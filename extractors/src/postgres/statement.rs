@@ -41,7 +41,7 @@ pub(super) fn position(cursor: &Cursor, type_: &PostgresType) -> String {
             format!("date {}", literal(text.split(' ').next().unwrap_or(&text)))
         }
         (Cursor::Time(time), _) => format!("timestamp {}", literal(&instant(*time))),
-        (Cursor::Whole, _) => "NULL".to_owned(),
+        (Cursor::Whole | Cursor::Log(_), _) => "NULL".to_owned(),
     }
 }
 
@@ -56,6 +56,7 @@ pub(super) fn shown(cursor: &Cursor) -> String {
         Cursor::Number(number) => number.to_string(),
         Cursor::Time(time) => time.to_chrono().to_rfc3339_opts(SecondsFormat::AutoSi, true),
         Cursor::Whole => "the beginning".to_owned(),
+        Cursor::Log(place) => place.clone(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A database and its tables.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use pipeline_core::quarantine::Quarantine;
 
 use super::connection::Connections;
 use super::copy::SourceColumn;
+use super::log::{self, CaptureOptions, Chunk};
 use super::options::{PostgresOptions, TableOptions};
 use super::plan;
 use super::read::{self, Reading};
@@ -22,6 +24,36 @@ use super::snapshot::{Snapshot, Snapshots};
 pub struct PostgresSource {
     pub(super) connections: Arc<Connections>,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) capture: Option<Arc<Capture>>,
+}
+
+/// How a source's changes are captured, and for which tables.
+#[derive(Debug)]
+pub(super) struct Capture {
+    pub(super) options: CaptureOptions,
+    /// The slots of the tables that are open.
+    wanted: Mutex<BTreeSet<String>>,
+    /// Those that are known to be there.
+    ready: tokio::sync::Mutex<BTreeSet<String>>,
+}
+
+impl Capture {
+    fn want(&self, slot: &str) {
+        self.wanted.lock().expect("no holder of this lock panics").insert(slot.to_owned());
+    }
+
+    /// Makes the slots of all tables before the first of them is read: the snapshot that they share must be younger than every slot.
+    async fn prepare(&self, connections: &Arc<Connections>) -> Result<()> {
+        let wanted = self.wanted.lock().expect("no holder of this lock panics").clone();
+        let mut ready = self.ready.lock().await;
+        for slot in wanted {
+            if !ready.contains(&slot) {
+                log::prepare(connections, &slot, &self.options).await?;
+                ready.insert(slot);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl PostgresSource {
@@ -32,7 +64,11 @@ impl PostgresSource {
     pub async fn connect(options: &PostgresOptions) -> Result<Self> {
         let connections = Connections::new(options)?;
         connections.lend().await?.give_back();
-        Ok(Self { connections, snapshots: Arc::default() })
+        let capture = options
+            .capture
+            .clone()
+            .map(|options| Arc::new(Capture { options, wanted: Mutex::default(), ready: tokio::sync::Mutex::default() }));
+        Ok(Self { connections, snapshots: Arc::default(), capture })
     }
 
     /// The server's version, such as `15.14`.
@@ -54,15 +90,25 @@ impl PostgresSource {
     pub fn table(&self, contract: Contract, table: &TableOptions, key: Option<PrivacyKey>) -> Box<dyn Extractor> {
         let relation = table.relation.clone().unwrap_or_else(|| contract.table.table().to_owned());
         let number = self.snapshots.join();
-        Box::new(PostgresTable { source: self.clone(), relation, contract, key, number, planned: Mutex::new(None) })
+        let slot = self.capture.as_ref().filter(|_| !table.by_cursor).map(|capture| {
+            let slot = log::name(&capture.options, &contract.table);
+            capture.want(&slot);
+            slot
+        });
+        Box::new(PostgresTable { source: self.clone(), relation, contract, key, number, slot, planned: Mutex::new(None) })
     }
 }
+
+/// What the range of a slice of changes calls the place of its chunk.
+pub(super) const CHUNK: &str = "chunk";
 
 /// What the last plan found out, which its slices need.
 #[derive(Debug, Clone)]
 pub(super) struct Planned {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) columns: Vec<SourceColumn>,
+    /// What each slice reads, if they are changes.
+    pub(super) chunks: Arc<Vec<Chunk>>,
 }
 
 /// A table of a database.
@@ -75,6 +121,8 @@ pub(super) struct PostgresTable {
     pub(super) key: Option<PrivacyKey>,
     /// The table's number among those of its source.
     pub(super) number: usize,
+    /// The slot that its changes are captured with, if they are.
+    pub(super) slot: Option<String>,
     pub(super) planned: Mutex<Option<Planned>>,
 }
 
@@ -94,13 +142,20 @@ impl Extractor for PostgresTable {
         plan::check(self).await
     }
 
+    async fn prepare(&self) -> Result<()> {
+        match self.source.capture.as_ref().filter(|_| self.slot.is_some()) {
+            Some(capture) => capture.prepare(&self.source.connections).await,
+            None => Ok(()),
+        }
+    }
+
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
         plan::plan(self, request, after).await
     }
 
     async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream> {
         let planned = self.planned.lock().expect("no holder of this lock panics").clone();
-        let Some(Planned { snapshot, columns }) = planned else {
+        let Some(Planned { snapshot, columns, chunks }) = planned else {
             return Err(Error::new(&BUG, format!("a slice of table \"{}\" is read before it is planned", self.contract.table)));
         };
         let reading = Reading {
@@ -112,7 +167,15 @@ impl Extractor for PostgresTable {
             key: self.key.clone(),
             quarantine: quarantine.clone(),
         };
-        read::read(reading, slice)
+        match slice.range.get(CHUNK).and_then(serde_json::Value::as_u64) {
+            Some(place) => {
+                let chunk = usize::try_from(place).ok().and_then(|place| chunks.get(place)).cloned();
+                let chunk = chunk.ok_or_else(|| Error::new(&BUG, "a slice of a table holds a range that no plan made"))?;
+                let name = reading.snapshot.name.clone();
+                log::read(reading, name, chunk, slice)
+            }
+            None => read::read(reading, slice),
+        }
     }
 
     async fn finish(&self) -> Result<()> {
@@ -122,5 +185,19 @@ impl Extractor for PostgresTable {
             self.source.connections.close_idle().await;
         }
         Ok(())
+    }
+
+    async fn committed(&self, checkpoint: &Checkpoint) -> Result<()> {
+        match &self.slot {
+            Some(slot) => log::committed(&self.source.connections, slot, checkpoint).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn health(&self) -> Result<Option<String>> {
+        match &self.slot {
+            Some(slot) => log::health(&self.source.connections, slot).await,
+            None => Ok(None),
+        }
     }
 }

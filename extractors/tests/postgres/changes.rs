@@ -42,6 +42,7 @@ fn upper(checkpoint: Option<&Checkpoint>) -> String {
         Cursor::Time(time) => time.to_string(),
         Cursor::Number(number) => number.to_string(),
         Cursor::Whole => "whole".to_owned(),
+        Cursor::Log(place) => place.clone(),
     }
 }
 

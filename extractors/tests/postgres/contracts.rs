@@ -65,5 +65,5 @@ pub(crate) fn options(server: &Server, name: &str) -> PostgresOptions {
 
 /// A table of a source.
 pub(crate) fn opened(source: &PostgresSource, relation: &str, contract: Contract) -> Box<dyn Extractor> {
-    source.table(contract, &TableOptions { relation: Some(relation.to_owned()) }, Some(key()))
+    source.table(contract, &TableOptions { relation: Some(relation.to_owned()), ..TableOptions::default() }, Some(key()))
 }

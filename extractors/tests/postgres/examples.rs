@@ -27,6 +27,15 @@ fn the_example_of_postgres() {
     assert_eq!(config.slow_after, Duration::from_secs(300));
     assert_eq!((config.connections_max, config.application_name.as_str()), (8, "nightly"));
     assert_eq!(table.relation.as_deref(), Some("payments.transactions"));
+    let capture = config.capture.unwrap();
+    assert_eq!((capture.publication.as_str(), capture.slot_prefix.as_str(), capture.changes_max), ("nightly", "nightly", 5_000_000));
+    assert!(table.by_cursor);
+    let without = EXAMPLE.replace("capture = \"log\"\n", "");
+    assert_eq!(read(&without).unwrap_err().message(), "\"publication\" means nothing without capture from the log");
+    let mistaken = EXAMPLE.replace("capture = \"log\"", "capture = \"triggers\"");
+    assert_eq!(read(&mistaken).unwrap_err().message(), "capture \"triggers\" is not known");
+    let mistaken = EXAMPLE.replace("capture = \"cursor\"", "capture = \"log\"");
+    assert_eq!(read(&mistaken).unwrap_err().message(), "changes are captured for a source, not for a table alone");
     let mistaken = EXAMPLE.replace("statement_timeout = ", "statment_timeout = ");
     assert_eq!(read(&mistaken).unwrap_err().remedy(), "Did you mean \"statement_timeout\"?");
     let mistaken = EXAMPLE.replace("connections_max = 8", "connections_max = 0");

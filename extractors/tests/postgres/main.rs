@@ -3,6 +3,7 @@
 //! Each test starts a server of its own from the PostgreSQL that the system has.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod capture;
 mod changes;
 mod chunks;
 #[path = "../suite/conformance.rs"]

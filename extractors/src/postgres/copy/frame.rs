@@ -18,7 +18,7 @@ const EXTENSION_BYTES_MAX: usize = 1 << 20;
 
 /// Why reading stops.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(in crate::postgres) enum Stop {
     /// The bytes are not in the format: what they are, or have.
     Broken(&'static str),
     /// Taking a tuple failed.
@@ -27,7 +27,7 @@ pub(super) enum Stop {
 
 /// Where in the data the reading is.
 #[derive(Debug, Default)]
-pub(super) struct Frame {
+pub(in crate::postgres) struct Frame {
     phase: Phase,
     /// The beginning of what the last chunk did not hold wholly.
     pending: Vec<u8>,
@@ -53,12 +53,12 @@ enum Head {
 
 impl Frame {
     /// Whether the trailer was seen.
-    pub(super) fn is_ended(&self) -> bool {
+    pub(in crate::postgres) fn is_ended(&self) -> bool {
         self.phase == Phase::Ended
     }
 
     /// Takes a chunk and hands every whole tuple to `take`.
-    pub(super) fn push(&mut self, chunk: &[u8], mut take: impl FnMut(&[u8]) -> Result<(), Stop>) -> Result<(), Stop> {
+    pub(in crate::postgres) fn push(&mut self, chunk: &[u8], mut take: impl FnMut(&[u8]) -> Result<(), Stop>) -> Result<(), Stop> {
         if self.pending.is_empty() {
             let used = self.read(chunk, &mut take)?;
             self.pending.extend_from_slice(chunk.get(used..).unwrap_or_default());
@@ -146,7 +146,7 @@ fn tuple(bytes: &[u8]) -> Result<Head, Stop> {
 }
 
 /// The bytes of a whole tuple's field at a place; None if it is NULL or not there.
-pub(super) fn field(tuple: &[u8], place: usize) -> Option<&[u8]> {
+pub(in crate::postgres) fn field(tuple: &[u8], place: usize) -> Option<&[u8]> {
     let mut wire = super::wire::Wire(tuple.get(2..)?);
     for _ in 0..place {
         wire.field().ok()?;

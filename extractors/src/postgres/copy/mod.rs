@@ -52,7 +52,7 @@ use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::{Quarantine, Rejected};
 
-use self::frame::Frame;
+pub(super) use self::frame::{Frame, Stop, field};
 use self::sink::Sink;
 use self::text::Row;
 use self::unfit::Unfit;

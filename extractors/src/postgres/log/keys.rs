@@ -1,0 +1,150 @@
+//! Statements that read rows by their keys.
+
+use pipeline_core::contract::Contract;
+
+use super::super::catalog::{Column, Relation};
+use super::super::copy::SourceColumn;
+use super::super::statement::{identifier, literal, selection};
+use super::scan::Key;
+
+/// Keys that one statement asks for.
+const KEYS_PER_CHUNK: usize = 10_000;
+
+/// Bytes of keys that one statement asks for, unless a single key is longer.
+const CHUNK_BYTES_MAX: usize = 4 << 20;
+
+/// Cuts keys into chunks, each for one slice.
+pub(super) fn chunks(keys: Vec<Key>) -> Vec<Vec<Key>> {
+    let mut chunks: Vec<Vec<Key>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for key in keys {
+        let length: usize = key.iter().map(|value| value.len()).sum();
+        match chunks.last_mut() {
+            Some(chunk) if chunk.len() < KEYS_PER_CHUNK && bytes.saturating_add(length) <= CHUNK_BYTES_MAX => {
+                chunk.push(key);
+                bytes += length;
+            }
+            _ => {
+                chunks.push(vec![key]);
+                bytes = length;
+            }
+        }
+    }
+    chunks
+}
+
+/// How a table's rows are asked for by key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ByKey {
+    /// The relation's name in SQL.
+    relation: String,
+    /// What is selected of rows that are there.
+    list: String,
+    /// What is selected of the keys of rows that are not.
+    key_list: String,
+    /// The key's columns in SQL, with their types.
+    key: Vec<(String, String)>,
+}
+
+impl ByKey {
+    /// Statements for a relation; the second value is what the keys of missing rows arrive as, in the form of `key_contract`.
+    pub(super) fn new(
+        relation: &Relation,
+        columns: &[Column],
+        list: &str,
+        key_contract: &Contract,
+        key: &[String],
+        types: &[String],
+    ) -> (Self, Vec<SourceColumn>) {
+        let selected = selection(key_contract, columns);
+        let by_key = Self {
+            relation: relation.name.clone(),
+            list: list.to_owned(),
+            key_list: selected.list,
+            key: key.iter().map(|name| identifier(name)).zip(types.iter().cloned()).collect(),
+        };
+        (by_key, selected.columns)
+    }
+
+    /// The rows of some keys that are there. Each once.
+    pub(super) fn present(&self, keys: &[Key]) -> String {
+        let names: Vec<&str> = self.key.iter().map(|(name, _)| name.as_str()).collect();
+        format!("SELECT {} FROM {} WHERE ({}) IN (SELECT * FROM {})", self.list, self.relation, names.join(", "), self.unnested(keys))
+    }
+
+    /// The keys among some that have no row. Each once.
+    pub(super) fn absent(&self, keys: &[Key]) -> String {
+        let names: Vec<&str> = self.key.iter().map(|(name, _)| name.as_str()).collect();
+        let same: Vec<String> = names.iter().map(|name| format!("present.{name} = changed.{name}")).collect();
+        format!(
+            "SELECT DISTINCT {} FROM {} AS changed ({}) WHERE NOT EXISTS (SELECT FROM {} AS present WHERE {})",
+            self.key_list,
+            self.unnested(keys),
+            names.join(", "),
+            self.relation,
+            same.join(" AND ")
+        )
+    }
+
+    /// [`Self::present`] for people, without values.
+    pub(super) fn shown(&self) -> String {
+        let names: Vec<&str> = self.key.iter().map(|(name, _)| name.as_str()).collect();
+        format!("SELECT {} FROM {} WHERE ({}) IN (…)", self.list, self.relation, names.join(", "))
+    }
+
+    fn unnested(&self, keys: &[Key]) -> String {
+        let arrays: Vec<String> = self
+            .key
+            .iter()
+            .enumerate()
+            .map(|(place, (_, type_))| {
+                let values: Vec<String> = keys.iter().map(|key| element(key.get(place).map_or("", |value| value))).collect();
+                format!("{}::{type_}[]", literal(&format!("{{{}}}", values.join(","))))
+            })
+            .collect();
+        format!("unnest({})", arrays.join(", "))
+    }
+}
+
+/// A value within the text of an array (PostgreSQL 15 documentation, 8.15.6).
+fn element(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(values: &[&str]) -> Key {
+        values.iter().map(|value| Box::from(*value)).collect()
+    }
+
+    #[test]
+    fn keys_are_quoted_twice() {
+        let by_key = ByKey {
+            relation: "\"public\".\"t\"".to_owned(),
+            list: "\"id\", \"note\"".to_owned(),
+            key_list: "\"id\", \"Code\"".to_owned(),
+            key: vec![("\"id\"".to_owned(), "bigint".to_owned()), ("\"Code\"".to_owned(), "character varying(9)".to_owned())],
+        };
+        let keys = [key(&["1", "it's"]), key(&["-2", "a\\\"b,{}"])];
+        let unnested = r#"unnest('{"1","-2"}'::bigint[], '{"it''s","a\\\"b,{}"}'::character varying(9)[])"#;
+        assert_eq!(
+            by_key.present(&keys),
+            format!("SELECT \"id\", \"note\" FROM \"public\".\"t\" WHERE (\"id\", \"Code\") IN (SELECT * FROM {unnested})")
+        );
+        assert!(
+            by_key.absent(&keys).starts_with(&format!("SELECT DISTINCT \"id\", \"Code\" FROM {unnested} AS changed (\"id\", \"Code\")"))
+        );
+        assert!(!by_key.shown().contains("it"));
+    }
+
+    #[test]
+    fn chunks_are_bounded_by_keys_and_by_bytes() {
+        let sizes = |keys: Vec<Key>| chunks(keys).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(Vec::new()), Vec::<usize>::new());
+        assert_eq!(sizes((0..25_000).map(|id| key(&[&id.to_string()])).collect()), [10_000, 10_000, 5_000]);
+        let long = "x".repeat(3 << 20);
+        assert_eq!(sizes(vec![key(&["1"]), key(&[&long]), key(&[&long]), key(&["2"])]), [2, 2]);
+    }
+}
