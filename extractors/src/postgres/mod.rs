@@ -15,7 +15,6 @@ mod connection;
 pub mod copy;
 mod error;
 mod kind;
-mod nearest;
 mod options;
 mod plan;
 mod read;
@@ -32,6 +31,8 @@ pub use table::PostgresSource;
 pub use types::{CompositeField, PostgresType};
 
 use pipeline_core::error::Code;
+
+use crate::nearest;
 
 /// How this kind of source is configured.
 pub const EXAMPLE: &str = include_str!("example.toml");
