@@ -4,6 +4,7 @@
 
 mod again;
 mod architecture;
+mod opensearch;
 mod program;
 mod refusals;
 mod services;
