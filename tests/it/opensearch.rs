@@ -47,8 +47,10 @@ fn project(port: u16) -> Project {
 const RUN: [&str; 4] = ["run", "audit", "--output", "json"];
 
 fn sums(project: &Project) -> String {
-    let sql = "SELECT count(*) || ' ' || count(DISTINCT event_id) || ' ' || sum(duration_ms) || ' ' || count(DISTINCT entity_id) FROM audit.audit_events";
-    project.value(sql)
+    let figures = ["count(*)", "count(DISTINCT event_id)", "sum(duration_ms)", "count(DISTINCT entity_id)"];
+    let texts: Vec<String> = figures.iter().map(|figure| format!("CAST({figure} AS text)")).collect();
+    let sql = format!("SELECT {} FROM audit.audit_events", texts.join(" || ' ' || "));
+    project.value(&sql)
 }
 
 fn expected(rows: u64) -> String {
@@ -63,9 +65,9 @@ fn the_lake_has_exactly_the_events_and_a_second_run_only_what_is_new() {
     let project = project(server.port());
     project.pipeline(&RUN).succeeded();
     assert_eq!(sums(&project), expected(2_000));
-    let row = &project.query("SELECT *, CAST(occurred_at AS text) AS at FROM audit.audit_events WHERE event_id = 'e00011'")[0];
+    let row = &project.query("SELECT *, CAST(occurred_at AS text) AS instant FROM audit.audit_events WHERE event_id = 'e00011'")[0];
     assert_eq!((row["outcome"].as_str(), row["duration_ms"].to_string().as_str()), (Some("failed"), "11"));
-    assert!(row["at"].as_str().unwrap().contains("00:00:01.25"), "{row:?}");
+    assert!(row["instant"].as_str().unwrap().contains("00:00:01.25"), "{row:?}");
     assert_eq!(row["actor"].as_str().map(str::len), Some(64), "who did it is a keyed hash");
     assert_eq!(server.points_in_time(), Vec::<String>::new());
 

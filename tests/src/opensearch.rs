@@ -28,7 +28,7 @@ impl OpenSearch {
     /// If the server is not installed or does not start.
     #[must_use]
     pub fn start() -> Self {
-        start(|| Self::attempt())
+        start(Self::attempt)
     }
 
     fn attempt() -> Result<Self, StartError> {
@@ -52,7 +52,7 @@ impl OpenSearch {
     /// The URL.
     #[must_use]
     pub fn url(&self) -> String {
-        url_at(self.port)
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Makes an index with the mapping of these fields.
@@ -118,9 +118,4 @@ impl OpenSearch {
         assert!(answer.status < 300, "opensearch refused \"{path}\": {}", answer.text());
         serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("opensearch answered \"{path}\" with something else: {error}"))
     }
-}
-
-/// The URL of a server, or of a proxy before it.
-fn url_at(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
 }

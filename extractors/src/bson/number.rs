@@ -59,7 +59,7 @@ impl Decimal128 {
 }
 
 /// Greatest exponent, either way, of a number that is written as text: far beyond every type, and safe to add to.
-const TEXT_EXPONENT_MAX: i32 = 100_000;
+const TEXT_EXPONENT_MAX: u32 = 100_000;
 
 impl Decimal {
     /// A number as JSON writes it, or as `{:e}` does: `-12.50`, `1e-7`.
@@ -67,7 +67,7 @@ impl Decimal {
         let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
         let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
         // An exponent that fits no i32 is out of range, unless there is nothing to shift.
-        let exponent = exponent.parse::<i32>().ok().filter(|exponent| exponent.abs() <= TEXT_EXPONENT_MAX);
+        let exponent = exponent.parse::<i32>().ok().filter(|exponent| exponent.unsigned_abs() <= TEXT_EXPONENT_MAX);
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let fraction = fraction.trim_end_matches('0');
         let mut coefficient = 0_u128;

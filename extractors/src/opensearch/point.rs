@@ -46,15 +46,15 @@ impl Points {
 
     /// Deletes all at the server. That one cannot be deleted is no error: it expires by itself.
     pub(super) async fn delete_all(&self, connection: &Connection, index: &str) {
-        let points = std::mem::take(&mut *self.open.lock().await);
-        if points.is_empty() {
-            return;
-        }
-        let ids: Vec<&str> = points.iter().map(|point| &*point.id).collect();
-        match connection.call(Method::DELETE, &["_search", "point_in_time"], &[], Some(&json!({"pit_id": ids}))).await {
-            Ok(_) | Err(Failure::Forgotten) => {}
-            Err(failure) => {
-                tracing::warn!(index, error = %failure, keep_alive = connection.keep_alive(), "a point in time could not be deleted; it expires by itself");
+        for point in std::mem::take(&mut *self.open.lock().await) {
+            // One by one: a point in time that the server forgot must not keep the others.
+            let body = json!({"pit_id": [&*point.id]});
+            match connection.call(Method::DELETE, &["_search", "point_in_time"], &[], Some(&body)).await {
+                Ok(_) | Err(Failure::Forgotten) => {}
+                Err(failure) => {
+                    let keep_alive = connection.keep_alive();
+                    tracing::warn!(index, error = %failure, keep_alive, "a point in time could not be deleted; it expires by itself");
+                }
             }
         }
     }
