@@ -124,3 +124,33 @@ impl TableOptions {
         Ok(Self { index })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use pipeline_core::config::Config;
+
+    use super::*;
+    use crate::opensearch::EXAMPLE;
+
+    fn read(example: &str) -> Result<(SearchConfig, TableOptions)> {
+        let text = format!("[project]\nname = \"example\"\n{example}");
+        let source = Config::load(Path::new("project/pipelines.toml"), &text, None, &[])?.sources.remove("audit").unwrap();
+        let table = source.tables.into_values().next().unwrap();
+        Ok((SearchConfig::read(source.options)?, TableOptions::read(table.options)?))
+    }
+
+    #[test]
+    fn the_example_is_read_and_mistakes_in_it_are_named() {
+        let (config, table) = read(EXAMPLE).unwrap();
+        assert_eq!((config.url.to_string().as_str(), config.user.as_deref()), ("env:AUDIT_OPENSEARCH_URL", Some("pipeline")));
+        assert_eq!((config.timeout.as_secs(), config.keep_alive.as_secs(), config.page_rows), (30, 300, 2_000));
+        assert_eq!(table.index.as_deref(), Some("audit-*"));
+        assert_eq!(read(&EXAMPLE.replace("keep_alive = ", "keepalive = ")).unwrap_err().remedy(), "Did you mean \"keep_alive\"?");
+        assert_eq!(read(&EXAMPLE.replace("2000", "20000")).unwrap_err().message(), "a page of 20000 rows is not possible");
+        assert!(read(&EXAMPLE.replace("user = ", "# user = ")).unwrap_err().message().contains("without \"user\""));
+        let open_secret = EXAMPLE.replace("env:AUDIT_OPENSEARCH_PASSWORD", "hunter2");
+        assert!(!format!("{:?}", read(&open_secret).unwrap_err()).contains("hunter2"));
+    }
+}

@@ -46,7 +46,8 @@ impl Points {
 
     /// Deletes all at the server. That one cannot be deleted is no error: it expires by itself.
     pub(super) async fn delete_all(&self, connection: &Connection, index: &str) {
-        for point in std::mem::take(&mut *self.open.lock().await) {
+        let points = std::mem::take(&mut *self.open.lock().await);
+        for point in points {
             // One by one: a point in time that the server forgot must not keep the others.
             let body = json!({"pit_id": [&*point.id]});
             match connection.call(Method::DELETE, &["_search", "point_in_time"], &[], Some(&body)).await {
