@@ -94,10 +94,11 @@ rm -f "$environment/.stamp"
 python3 -m venv --clear "$environment"
 "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --requirement "$pins" \
     || fail 'the Python packages could not be installed' "Check the network and pip's configuration; the versions are in $pins."
-# This program comes inside its package, not as a script.
+# These programs come inside their packages, not as scripts.
 ln -sf "$("$environment/bin/python" -c 'import pathlib, rotel; print(pathlib.Path(rotel.__file__).parent / "rotel-agent")')" "$environment/bin/rotel-agent"
+ln -sf "$("$environment/bin/python" -c 'import pathlib, osmem_server; print(pathlib.Path(osmem_server.__file__).parent / "bin" / "osmem-server")')" "$environment/bin/osmem-server"
 
-for program in secantusd-py weed rotel-agent; do
+for program in secantusd-py weed rotel-agent osmem-server; do
     [ -x "$environment/bin/$program" ] || fail "program \"$program\" is missing after the installation" "See what the package contains: $environment/bin."
 done
 printf '%s\n' "$stamp" >"$environment/.stamp"

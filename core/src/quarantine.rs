@@ -31,7 +31,7 @@ pub struct Rejected {
     pub position: String,
     /// The row as the source sent it.
     pub raw: Vec<u8>,
-    /// What `raw` is: `bson` or `copy-binary`.
+    /// What `raw` is: `bson`, `json` or `copy-binary`.
     pub format: &'static str,
 }
 

@@ -5,16 +5,19 @@
 
 pub mod bson;
 pub mod files;
+mod json;
 pub mod kind;
 pub mod mongodb;
+mod nearest;
+pub mod opensearch;
 pub mod postgres;
 mod produce;
 
 /// Every kind of source.
-pub static KINDS: &[&kind::Kind] = &[&files::KIND, &mongodb::KIND, &postgres::KIND];
+pub static KINDS: &[&kind::Kind] = &[&files::KIND, &mongodb::KIND, &opensearch::KIND, &postgres::KIND];
 
 /// Every error code of this crate.
 #[must_use]
 pub fn codes() -> Vec<&'static pipeline_core::error::Code> {
-    [bson::CODES, files::CODES, mongodb::CODES, postgres::CODES].concat()
+    [bson::CODES, files::CODES, mongodb::CODES, opensearch::CODES, postgres::CODES].concat()
 }

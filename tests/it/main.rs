@@ -7,6 +7,7 @@ mod architecture;
 mod capture;
 mod loaders;
 mod local;
+mod opensearch;
 mod program;
 mod servers;
 mod services;

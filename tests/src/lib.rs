@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`Postgres`] | PostgreSQL as the system has it |
 //! | [`Mongo`] | SecantusDB, a server of MongoDB's protocol; what it cannot show is listed there |
+//! | [`OpenSearch`] | osmem-server, an emulator of OpenSearch; what it cannot show is listed there |
 //! | [`S3`] | SeaweedFS |
 //! | [`RedshiftDouble`] | `redshift-double` over a PostgreSQL and an S3 server of the harness |
 //! | [`OtlpReceiver`] | rotel, which prints the spans it receives |
@@ -23,6 +24,7 @@ pub mod place;
 
 mod http;
 mod mongo;
+mod opensearch;
 mod otlp;
 mod port;
 mod postgres;
@@ -35,6 +37,7 @@ mod signature;
 
 pub use answers::Answers;
 pub use mongo::Mongo;
+pub use opensearch::OpenSearch;
 pub use otlp::{OtlpReceiver, Span, SpanEvent, SpanStatus};
 pub use postgres::Postgres;
 pub use project::{Outcome, Project, Row, Running};

@@ -21,7 +21,7 @@ pub struct TableConfig {
     pub lookback_us: i64,
     /// The share of rows that may be rejected.
     pub rejected_share_max: f64,
-    /// The rest, for the source's kind to read: `relation`, `collection`, `file`.
+    /// The rest, for the source's kind to read: `relation`, `collection`, `index`, `file`.
     pub options: Options,
 }
 
@@ -30,7 +30,7 @@ pub struct TableConfig {
 pub struct SourceConfig {
     /// Its name, which is its tables' schema in the lake.
     pub name: String,
-    /// Its kind: `files`, `mongodb`, `postgres`.
+    /// Its kind: `files`, `mongodb`, `opensearch`, `postgres`.
     pub kind: String,
     /// The rest, for its kind to read: `url`, `path`.
     pub options: Options,

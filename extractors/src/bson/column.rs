@@ -22,20 +22,20 @@ use super::decode::Group;
 
 /// A column while it grows.
 #[derive(Debug)]
-pub(super) struct Column {
+pub(crate) struct Column {
     /// Where it stands in the contract: `items.quantity`.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Its declared type for people.
-    pub(super) declared: String,
-    pub(super) nullable: bool,
-    pub(super) only: Option<Only>,
-    pub(super) nulls: NullBufferBuilder,
-    pub(super) data: Data,
+    pub(crate) declared: String,
+    pub(crate) nullable: bool,
+    pub(crate) only: Option<Only>,
+    pub(crate) nulls: NullBufferBuilder,
+    pub(crate) data: Data,
 }
 
 /// The values of a column.
 #[derive(Debug)]
-pub(super) enum Data {
+pub(crate) enum Data {
     Boolean(BooleanBufferBuilder),
     Int16(Vec<i16>),
     Int32(Vec<i32>),
@@ -79,16 +79,16 @@ pub(super) enum Data {
 
 /// What happens to a personal value.
 #[derive(Debug)]
-pub(super) enum Treatment {
+pub(crate) enum Treatment {
     Hash(PrivacyKey),
     Mask,
 }
 
 /// Texts or bytes, one behind the other.
 #[derive(Debug)]
-pub(super) struct Strings {
-    pub(super) offsets: Vec<i32>,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Strings {
+    pub(crate) offsets: Vec<i32>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Strings {
@@ -97,7 +97,7 @@ impl Strings {
     }
 
     /// Ends the value whose bytes were appended. False if the column is full: offsets have 31 bits.
-    pub(super) fn end(&mut self) -> bool {
+    pub(crate) fn end(&mut self) -> bool {
         match i32::try_from(self.bytes.len()) {
             Ok(end) => {
                 self.offsets.push(end);
@@ -162,12 +162,12 @@ impl Data {
 
 impl Column {
     /// Whole values held.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.nulls.len()
     }
 
     /// Appends NULL, whatever the contract says of it: the caller has checked, or stands below a NULL.
-    pub(super) fn append_null(&mut self) {
+    pub(crate) fn append_null(&mut self) {
         match &mut self.data {
             Data::Boolean(values) => values.append(false),
             Data::Int16(values) => values.push(0),
@@ -187,7 +187,7 @@ impl Column {
     }
 
     /// Keeps the first `length` values, and takes back what was begun beyond them.
-    pub(super) fn truncate(&mut self, length: usize) {
+    pub(crate) fn truncate(&mut self, length: usize) {
         match &mut self.data {
             Data::Boolean(values) => values.truncate(length),
             Data::Int16(values) => values.truncate(length),

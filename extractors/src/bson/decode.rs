@@ -22,30 +22,30 @@ use crate::bson::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, DECLARATION, PRIVACY_KEY};
 
 /// Columns that are read from one document.
 #[derive(Debug)]
-pub(super) struct Group {
-    level: Level,
-    pub(super) columns: Vec<Column>,
+pub(crate) struct Group {
+    pub(crate) level: Level,
+    pub(crate) columns: Vec<Column>,
     names: Vec<String>,
 }
 
 /// What is expected in one document.
 #[derive(Debug, Default)]
-struct Level {
-    fields: Vec<Field>,
+pub(crate) struct Level {
+    pub(crate) fields: Vec<Field>,
     /// Every column read below this level.
-    columns: Vec<usize>,
+    pub(crate) columns: Vec<usize>,
 }
 
 #[derive(Debug)]
-struct Field {
+pub(crate) struct Field {
     /// The source's name with its closing zero, as it stands in the document.
     name: Box<[u8]>,
     /// The columns that take this field's value.
-    targets: Vec<usize>,
+    pub(crate) targets: Vec<usize>,
     /// What is read inside this field's value by a path.
-    inner: Level,
+    pub(crate) inner: Level,
     /// Whether a column of personal values is read here: what it does not take must not show up as undeclared.
-    sealed: bool,
+    pub(crate) sealed: bool,
 }
 
 /// A column and the names that lead to its value.
@@ -68,13 +68,13 @@ struct Gathered<'a> {
 }
 
 /// Where the walk is, in the source's names.
-struct Path<'a> {
-    above: Option<&'a Self>,
-    segment: Segment<'a>,
-    depth: usize,
+pub(crate) struct Path<'a> {
+    pub(crate) above: Option<&'a Self>,
+    pub(crate) segment: Segment<'a>,
+    pub(crate) depth: usize,
 }
 
-enum Segment<'a> {
+pub(crate) enum Segment<'a> {
     Name(&'a [u8]),
     Index(usize),
 }
@@ -98,7 +98,7 @@ impl Path<'_> {
 
 /// Fields that nobody declared, of one row.
 #[derive(Debug, Default)]
-struct Extras {
+pub(crate) struct Extras {
     wanted: bool,
     fields: Vec<(String, Vec<u8>)>,
     count: u64,
@@ -106,6 +106,15 @@ struct Extras {
 
 impl Extras {
     fn add(&mut self, path: &Path<'_>, value: Value<'_>) -> Result<(), Box<Misfit>> {
+        self.add_text(path, |text| json::write(value, path.depth, text))
+    }
+
+    /// Adds a field whose value `write` appends as JSON; it is called only if somebody wants to know.
+    pub(crate) fn add_text(
+        &mut self,
+        path: &Path<'_>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), Malformed>,
+    ) -> Result<(), Box<Misfit>> {
         self.count += 1;
         if !self.wanted {
             return Ok(());
@@ -113,14 +122,14 @@ impl Extras {
         let mut name = String::new();
         path.write(&mut name)?;
         let mut text = Vec::new();
-        json::write(value, path.depth, &mut text)?;
+        write(&mut text)?;
         // Of two fields with the same name the last one counts, as everywhere.
         self.fields.retain(|(other, _)| *other != name);
         self.fields.push((name, text));
         Ok(())
     }
 
-    fn forget(&mut self, path: &Path<'_>) -> Result<(), Malformed> {
+    pub(crate) fn forget(&mut self, path: &Path<'_>) -> Result<(), Malformed> {
         if !self.fields.is_empty() {
             let mut name = String::new();
             path.write(&mut name)?;
@@ -205,12 +214,21 @@ impl Decoder {
     /// # Errors
     /// The first value that does not fit.
     pub fn append(&mut self, document: &[u8]) -> Result<(), Box<Misfit>> {
+        self.append_row(document.len(), |level, columns, rows, extras| level.walk(columns, body(document)?, rows, None, 0, extras))
+    }
+
+    /// Appends what `walk` finds as one row, or leaves everything as it was. `bytes` is how long the row is at the source.
+    pub(crate) fn append_row(
+        &mut self,
+        bytes: usize,
+        walk: impl FnOnce(&Level, &mut [Column], usize, &mut Extras) -> Result<(), Box<Misfit>>,
+    ) -> Result<(), Box<Misfit>> {
         self.extras.fields.clear();
         self.extras.count = 0;
-        match self.try_append(document) {
+        match self.try_append(walk) {
             Ok(()) => {
                 self.rows += 1;
-                self.bytes += document.len();
+                self.bytes += bytes;
                 self.undeclared += self.extras.count;
                 Ok(())
             }
@@ -221,9 +239,12 @@ impl Decoder {
         }
     }
 
-    fn try_append(&mut self, document: &[u8]) -> Result<(), Box<Misfit>> {
+    fn try_append(
+        &mut self,
+        walk: impl FnOnce(&Level, &mut [Column], usize, &mut Extras) -> Result<(), Box<Misfit>>,
+    ) -> Result<(), Box<Misfit>> {
         let Group { level, columns, .. } = &mut self.group;
-        level.walk(columns, body(document)?, self.rows, None, 0, &mut self.extras)?;
+        walk(level, columns, self.rows, &mut self.extras)?;
         if let Some(column) = self.extra.and_then(|index| columns.get_mut(index)) {
             append_extras(column, &self.extras.fields);
         }
@@ -280,7 +301,7 @@ fn append_extras(column: &mut Column, fields: &[(String, Vec<u8>)]) {
 }
 
 /// Makes the columns that met no value NULL.
-fn fill(columns: &mut [Column], rows: usize) -> Result<(), Box<Misfit>> {
+pub(crate) fn fill(columns: &mut [Column], rows: usize) -> Result<(), Box<Misfit>> {
     for column in columns {
         if column.len() == rows {
             if !column.nullable {
@@ -330,6 +351,14 @@ impl Level {
         let (before, after) = self.fields.split_at(expected.min(self.fields.len()));
         let found = after.iter().position(|field| &*field.name == name).map(|place| place + before.len());
         found.or_else(|| before.iter().position(|field| &*field.name == name))
+    }
+
+    /// The place of the field of that name: looked for from `expected` on, then from the start.
+    pub(crate) fn place(&self, name: &str, expected: usize) -> Option<usize> {
+        let is_named = |field: &Field| field.name.strip_suffix(&[0]) == Some(name.as_bytes());
+        let (before, after) = self.fields.split_at(expected.min(self.fields.len()));
+        let found = after.iter().position(is_named).map(|place| place + before.len());
+        found.or_else(|| before.iter().position(is_named))
     }
 
     /// Appends what one document has for the columns of this level. Columns that meet no value keep their length.
@@ -504,7 +533,7 @@ impl Column {
                 return Err(Misfit::boxed(&self.path, format!("{} stands where {} is declared", value.name(), self.declared)));
             }
             (data, _) => {
-                data.append(value, path.depth).map_err(|unfit| Misfit::boxed(&self.path, unfit.reason(value, &self.declared)))?;
+                data.append(value, path.depth).map_err(|unfit| Misfit::boxed(&self.path, unfit.reason(value.name(), &self.declared)))?;
             }
         }
         self.nulls.append_non_null();

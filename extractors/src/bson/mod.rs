@@ -25,14 +25,14 @@
 //! - A field that is declared only for some kinds of values (`only string`), and has another kind, counts as undeclared.
 //! - The limit of `text(n)` binds in warehouses, not here: longer text is read.
 
-mod column;
+pub(crate) mod column;
 mod cursor;
-mod decode;
-mod element;
+pub(crate) mod decode;
+pub(crate) mod element;
 mod json;
-mod number;
-mod scalar;
-mod unfit;
+pub(crate) mod number;
+pub(crate) mod scalar;
+pub(crate) mod unfit;
 
 pub use cursor::{CursorField, CursorValue};
 pub use decode::Decoder;

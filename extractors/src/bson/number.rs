@@ -9,7 +9,7 @@ use super::unfit::Unfit;
 
 /// A finite decimal: `± coefficient × 10^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Decimal {
+pub(crate) struct Decimal {
     pub(super) negative: bool,
     pub(super) coefficient: u128,
     pub(super) exponent: i32,
@@ -58,7 +58,33 @@ impl Decimal128 {
     }
 }
 
+/// Greatest exponent, either way, of a number that is written as text: far beyond every type, and safe to add to.
+const TEXT_EXPONENT_MAX: u32 = 100_000;
+
 impl Decimal {
+    /// A number as JSON writes it, or as `{:e}` does: `-12.50`, `1e-7`.
+    pub(crate) fn parse(text: &str) -> Result<Self, Unfit> {
+        let (negative, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
+        let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        // An exponent that fits no i32 is out of range, unless there is nothing to shift.
+        let exponent = exponent.parse::<i32>().ok().filter(|exponent| exponent.unsigned_abs() <= TEXT_EXPONENT_MAX);
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        let fraction = fraction.trim_end_matches('0');
+        let mut coefficient = 0_u128;
+        for byte in whole.bytes().chain(fraction.bytes()) {
+            if !byte.is_ascii_digit() {
+                return Err(Unfit::Kind);
+            }
+            coefficient =
+                coefficient.checked_mul(10).and_then(|shifted| shifted.checked_add(u128::from(byte - b'0'))).ok_or(Unfit::Range)?;
+        }
+        if coefficient == 0 {
+            return Ok(Self { negative: false, coefficient, exponent: 0 });
+        }
+        let after_point = i32::try_from(fraction.len()).map_err(|_| Unfit::Range)?;
+        Ok(Self { negative, coefficient, exponent: exponent.ok_or(Unfit::Range)? - after_point })
+    }
+
     fn write(self, into: &mut Vec<u8>) {
         let digits = self.coefficient.to_string();
         let digits = digits.as_bytes();
@@ -129,7 +155,7 @@ impl Decimal {
     }
 
     /// Without trailing zeros, so that equal numbers are equal.
-    fn normal(mut self) -> Self {
+    pub(crate) fn normal(mut self) -> Self {
         if self.coefficient == 0 {
             return Self { negative: false, coefficient: 0, exponent: 0 };
         }
@@ -141,7 +167,7 @@ impl Decimal {
     }
 
     /// As a whole number of units of `10^-scale`, below `10^precision`.
-    fn scaled(self, precision: u8, scale: i8) -> Result<i128, Unfit> {
+    pub(crate) fn scaled(self, precision: u8, scale: i8) -> Result<i128, Unfit> {
         let units = self.units(scale)?;
         let (coefficient, shift) = units;
         let power = 10_u128.checked_pow(shift).ok_or(Unfit::Range)?;
@@ -153,7 +179,7 @@ impl Decimal {
         Ok(if self.negative { -magnitude } else { magnitude })
     }
 
-    fn scaled_wide(self, precision: u8, scale: i8) -> Result<i256, Unfit> {
+    pub(crate) fn scaled_wide(self, precision: u8, scale: i8) -> Result<i256, Unfit> {
         let (coefficient, shift) = self.units(scale)?;
         let ten = i256::from_i128(10);
         let coefficient = i256::from_i128(i128::try_from(coefficient).map_err(|_| Unfit::Range)?);

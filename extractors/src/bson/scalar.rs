@@ -60,7 +60,7 @@ impl Data {
     }
 
     /// The first value as text, for hashing; None for nested values.
-    pub(super) fn shown(&self) -> Option<Vec<u8>> {
+    pub(crate) fn shown(&self) -> Option<Vec<u8>> {
         let text = match self {
             Self::Boolean(values) => if values.get_bit(0) { "true" } else { "false" }.to_owned(),
             Self::Int16(values) => values.first()?.to_string(),
@@ -108,34 +108,36 @@ fn uuid(value: Value<'_>) -> Result<[u8; 16], Unfit> {
             }
             content.try_into().map_err(|_| Unfit::NotUuid)
         }
-        kind::STRING => {
-            let text = value.text()?.as_bytes();
-            let mut bytes = [0_u8; 16];
-            let mut digits = 0_usize;
-            for (place, byte) in text.iter().enumerate() {
-                if text.len() == 36 && matches!(place, 8 | 13 | 18 | 23) {
-                    if *byte != b'-' {
-                        return Err(Unfit::NotUuid);
-                    }
-                    continue;
-                }
-                let digit = match byte {
-                    b'0'..=b'9' => byte - b'0',
-                    b'a'..=b'f' => byte - b'a' + 10,
-                    b'A'..=b'F' => byte - b'A' + 10,
-                    _ => return Err(Unfit::NotUuid),
-                };
-                let slot = bytes.get_mut(digits / 2).ok_or(Unfit::NotUuid)?;
-                *slot = *slot << 4 | digit;
-                digits += 1;
-            }
-            if digits == 32 { Ok(bytes) } else { Err(Unfit::NotUuid) }
-        }
+        kind::STRING => uuid_of_text(value.text()?.as_bytes()),
         _ => Err(Unfit::Kind),
     }
 }
 
-fn write_uuid(bytes: &[u8; 16], into: &mut Vec<u8>) {
+/// The sixteen bytes that 32 hexadecimal digits write, with or without the usual hyphens.
+pub(crate) fn uuid_of_text(text: &[u8]) -> Result<[u8; 16], Unfit> {
+    let mut bytes = [0_u8; 16];
+    let mut digits = 0_usize;
+    for (place, byte) in text.iter().enumerate() {
+        if text.len() == 36 && matches!(place, 8 | 13 | 18 | 23) {
+            if *byte != b'-' {
+                return Err(Unfit::NotUuid);
+            }
+            continue;
+        }
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ => return Err(Unfit::NotUuid),
+        };
+        let slot = bytes.get_mut(digits / 2).ok_or(Unfit::NotUuid)?;
+        *slot = *slot << 4 | digit;
+        digits += 1;
+    }
+    if digits == 32 { Ok(bytes) } else { Err(Unfit::NotUuid) }
+}
+
+pub(crate) fn write_uuid(bytes: &[u8; 16], into: &mut Vec<u8>) {
     for (place, byte) in bytes.iter().enumerate() {
         if matches!(place, 4 | 6 | 8 | 10) {
             into.push(b'-');

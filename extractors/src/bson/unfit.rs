@@ -1,6 +1,6 @@
 //! Why a value does not fit, in words that hold no value.
 
-use super::element::{Malformed, Value};
+use super::element::Malformed;
 
 /// A document that does not fit its contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ impl Misfit {
     /// Stands for the column where bytes are not BSON at all.
     pub const DOCUMENT: &'static str = "(document)";
 
-    pub(super) fn boxed(column: &str, reason: impl Into<String>) -> Box<Self> {
+    pub(crate) fn boxed(column: &str, reason: impl Into<String>) -> Box<Self> {
         Box::new(Self { column: column.to_owned(), reason: reason.into() })
     }
 }
@@ -28,7 +28,7 @@ impl From<Malformed> for Box<Misfit> {
 
 /// Why one value does not fit one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// It is of another kind.
     Kind,
     /// It has digits after the point where the type has fewer.
@@ -43,6 +43,8 @@ pub(super) enum Unfit {
     NotUuid,
     /// It has a time of day where a date is declared.
     NotMidnight,
+    /// It is text, and no instant.
+    NotInstant,
     /// Its bytes are wrong.
     Malformed(&'static str),
     /// A batch cannot hold it.
@@ -56,9 +58,8 @@ impl From<Malformed> for Unfit {
 }
 
 impl Unfit {
-    /// The reason in words.
-    pub(super) fn reason(self, value: Value<'_>, declared: &str) -> String {
-        let value = value.name();
+    /// The reason in words. `value` is the kind of value for people: `a string`.
+    pub(crate) fn reason(self, value: &str, declared: &str) -> String {
         match self {
             Self::Kind => format!("{value} stands where {declared} is declared"),
             Self::Fraction => format!("{value} has more digits after the point than {declared}"),
@@ -67,6 +68,7 @@ impl Unfit {
             Self::Inexact => format!("{value} would lose digits as {declared}"),
             Self::NotUuid => format!("{value} that is no UUID stands where {declared} is declared"),
             Self::NotMidnight => format!("{value} with a time of day stands where {declared} is declared"),
+            Self::NotInstant => format!("{value} that is no instant stands where {declared} is declared"),
             Self::Malformed(what) => what.to_owned(),
             Self::Full => format!("{value} is too long for a batch"),
         }

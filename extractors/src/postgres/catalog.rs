@@ -7,9 +7,9 @@ use sqlx::PgConnection;
 
 use super::connection::Connections;
 use super::error::{GRANT, TABLE};
-use super::nearest::nearest;
 use super::statement::{identifier, literal};
 use super::types::{CompositeField, PostgresType};
+use crate::nearest::nearest;
 
 /// Names shown where a relation is looked for in vain.
 const NAMES_LISTED_MAX: usize = 10_000;

@@ -18,7 +18,6 @@ pub mod copy;
 mod error;
 mod kind;
 mod log;
-mod nearest;
 mod options;
 mod plan;
 mod read;
@@ -38,6 +37,8 @@ pub use table::PostgresSource;
 pub use types::{CompositeField, PostgresType};
 
 use pipeline_core::error::Code;
+
+use crate::nearest;
 
 /// How this kind of source is configured.
 pub const EXAMPLE: &str = include_str!("example.toml");

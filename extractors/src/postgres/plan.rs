@@ -22,13 +22,13 @@ use super::connection::Connections;
 use super::copy::{Decoder, SourceColumn, split_path};
 use super::error::{COLUMN, CURSOR, During, GRANT, LOST, failed};
 use super::log::{self, CaptureOptions, Change, Chunk};
-use super::nearest::nearest;
 use super::read::Range;
 use super::slices::{self, Cut};
 use super::snapshot::{Snapshot, begin};
 use super::statement::{Selection, identifier, position, selection, shown, wherever};
 use super::table::{CHUNK, Planned, PostgresTable};
 use super::types::PostgresType;
+use crate::nearest::nearest;
 
 const DAY_US: i64 = 86_400_000_000;
 

@@ -58,8 +58,8 @@ use self::text::Row;
 use self::unfit::Unfit;
 use self::wire::Wire;
 use super::error::{COLUMN, COPY, KEY, TYPE};
-use super::nearest::nearest;
 use super::types::PostgresType;
+use crate::nearest::nearest;
 
 /// Most rows in a batch.
 pub const BATCH_ROWS_MAX: usize = 8_192;

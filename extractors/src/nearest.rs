@@ -4,7 +4,7 @@
 const DISTANCE_MAX: usize = 3;
 
 /// The name most like `wanted`, if one is near enough to be meant.
-pub(super) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
     // Short names must not turn into any other short name.
     let distance_max = DISTANCE_MAX.min(wanted.chars().count() / 2);
