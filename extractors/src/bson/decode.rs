@@ -6,6 +6,7 @@
 //!
 //! A row is appended wholly or not at all: on a misfit every column is cut back to the length it had.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, NullBufferBuilder, RecordBatch, RecordBatchOptions};
@@ -80,6 +81,8 @@ pub(crate) enum Segment<'a> {
 }
 
 impl Path<'_> {
+    /// Names joined by points. A point within a name is written as `\.`, and a backslash as two, so that different places have different
+    /// paths.
     fn write(&self, into: &mut String) -> Result<(), Malformed> {
         use std::fmt::Write as _;
         if let Some(above) = self.above {
@@ -88,7 +91,12 @@ impl Path<'_> {
         }
         match self.segment {
             Segment::Name(name) => {
-                into.push_str(std::str::from_utf8(name).map_err(|_| Malformed("a field's name is not valid UTF-8"))?);
+                let name = std::str::from_utf8(name).map_err(|_| Malformed("a field's name is not valid UTF-8"))?;
+                if name.contains(['.', '\\']) {
+                    into.push_str(&name.replace('\\', "\\\\").replace('.', "\\."));
+                } else {
+                    into.push_str(name);
+                }
             }
             Segment::Index(index) => write!(into, "{index}").expect("writing into memory cannot fail"),
         }
@@ -123,20 +131,34 @@ impl Extras {
         path.write(&mut name)?;
         let mut text = Vec::new();
         write(&mut text)?;
-        // Of two fields with the same name the last one counts, as everywhere.
-        self.fields.retain(|(other, _)| *other != name);
         self.fields.push((name, text));
         Ok(())
     }
 
+    /// Takes back what an earlier field of this name had.
     pub(crate) fn forget(&mut self, path: &Path<'_>) -> Result<(), Malformed> {
         if !self.fields.is_empty() {
             let mut name = String::new();
             path.write(&mut name)?;
-            name.push('.');
-            self.fields.retain(|(other, _)| !other.starts_with(&name));
+            self.fields.retain(|(other, _)| other.strip_prefix(&name).is_none_or(|rest| !(rest.is_empty() || rest.starts_with('.'))));
         }
         Ok(())
+    }
+
+    /// Of fields with the same name keeps the last one, which counts, as everywhere.
+    fn settle(&mut self) {
+        let mut last: HashMap<&str, usize> = HashMap::with_capacity(self.fields.len());
+        for (place, (name, _)) in self.fields.iter().enumerate() {
+            last.insert(name, place);
+        }
+        if last.len() < self.fields.len() {
+            let keep: HashSet<usize> = last.into_values().collect();
+            let mut place = 0;
+            self.fields.retain(|_| {
+                place += 1;
+                keep.contains(&(place - 1))
+            });
+        }
     }
 }
 
@@ -246,7 +268,8 @@ impl Decoder {
         let Group { level, columns, .. } = &mut self.group;
         walk(level, columns, self.rows, &mut self.extras)?;
         if let Some(column) = self.extra.and_then(|index| columns.get_mut(index)) {
-            append_extras(column, &self.extras.fields);
+            self.extras.settle();
+            append_extras(column, &self.extras.fields)?;
         }
         fill(columns, self.rows)
     }
@@ -282,11 +305,11 @@ impl Decoder {
     }
 }
 
-fn append_extras(column: &mut Column, fields: &[(String, Vec<u8>)]) {
-    let (Data::Json(strings) | Data::Text(strings)) = &mut column.data else { return };
+fn append_extras(column: &mut Column, fields: &[(String, Vec<u8>)]) -> Result<(), Box<Misfit>> {
+    let (Data::Json(strings) | Data::Text(strings)) = &mut column.data else { return Ok(()) };
     if fields.is_empty() {
         column.append_null();
-        return;
+        return Ok(());
     }
     for (index, (name, text)) in fields.iter().enumerate() {
         strings.bytes.push(if index == 0 { b'{' } else { b',' });
@@ -295,9 +318,11 @@ fn append_extras(column: &mut Column, fields: &[(String, Vec<u8>)]) {
         strings.bytes.extend_from_slice(text);
     }
     strings.bytes.push(b'}');
-    if strings.end() {
-        column.nulls.append_non_null();
+    if !strings.end() {
+        return Err(Misfit::boxed(&column.path, "what nobody declared is too long for a batch"));
     }
+    column.nulls.append_non_null();
+    Ok(())
 }
 
 /// Makes the columns that met no value NULL.
@@ -374,6 +399,8 @@ impl Level {
         let cut = Malformed("a value ends outside its document");
         let mut rest = body;
         let mut expected = 0;
+        // Beyond the last field that was met: what is met again stands before it.
+        let mut beyond = 0;
         while let Some((kind, after)) = rest.split_first() {
             let (place, name_bytes) = match self.fields.get(expected) {
                 Some(field) if after.starts_with(&field.name) => (Some(expected), field.name.len()),
@@ -389,6 +416,10 @@ impl Level {
             match place.and_then(|place| Some((place, self.fields.get(place)?))) {
                 Some((place, field)) => {
                     expected = place + 1;
+                    if place < beyond {
+                        extras.forget(&path)?;
+                    }
+                    beyond = beyond.max(expected);
                     if !field.take(columns, value, rows, &path, extras)? {
                         extras.add(&path, value)?;
                     }
@@ -425,7 +456,6 @@ impl Field {
             if column.len() > rows {
                 // The same field again: the last one counts.
                 column.truncate(rows);
-                extras.forget(path)?;
             }
             let fits = match column.only {
                 None => true,
@@ -443,7 +473,6 @@ impl Field {
             for index in &self.inner.columns {
                 if let Some(column) = columns.get_mut(*index).filter(|column| column.len() > rows) {
                     column.truncate(rows);
-                    extras.forget(path)?;
                 }
             }
             if matches!(value.kind, kind::DOCUMENT | kind::ARRAY) {

@@ -20,8 +20,9 @@
 //!
 //! # Decisions
 //! - Of fields with the same name in one document the last one counts, in columns and in JSON alike.
-//! - Undeclared fields go to `_extra` as one JSON object whose keys are paths: `{"coupon":"X","items.0.weight":12}`. The `type` of a
-//!   GeoJSON point whose `coordinates` are declared is not counted as undeclared.
+//! - Undeclared fields go to `_extra` as one JSON object whose keys are paths: `{"coupon":"X","items.0.weight":12}`. A point within a name
+//!   is written `\.` there, and a backslash as two. The `type` of a GeoJSON point whose `coordinates` are declared is not counted as
+//!   undeclared.
 //! - A field that is declared only for some kinds of values (`only string`), and has another kind, counts as undeclared.
 //! - The limit of `text(n)` binds in warehouses, not here: longer text is read.
 
@@ -85,5 +86,7 @@ pub fn identity(document: &[u8]) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
+#[cfg(test)]
+mod exactness;
 #[cfg(test)]
 mod tests;

@@ -255,6 +255,7 @@ fn cases() -> Vec<Case> {
         case(array(T::Numeric), "numeric[]", "array[random()::numeric, i / 3.0]", &[]),
         case(array(T::TimestampTz), "timestamptz[]", &format!("array[{small_instant}]"), &["{infinity}"]),
         case(array(T::Box), "box[]", "array[box(point(i, 1), point(0, 0)), box(point(1, 2), point(3, 4))]", &[]),
+        case(array(array(T::Box)), "boxes[]", "array[array[box(point(i, 1), point(0, 0)), null]::boxes, '{}'::boxes, null]::boxes[]", &[]),
         case(array(T::Inet), "inet[]", "array['10.0.0.0'::inet + i, '10.0.0.0/8'::inet]", &[]),
         case(array(T::Jsonb), "jsonb[]", "array[jsonb_build_object('a', i), 'null'::jsonb]", &[]),
         case(array(T::Bytea), "bytea[]", "array[decode(md5(i::text), 'hex')]", &[]),
@@ -285,6 +286,7 @@ fn cases() -> Vec<Case> {
 const TYPES: &str = "
     CREATE TYPE mood AS ENUM ('sad', 'very happy');
     CREATE DOMAIN amount AS numeric(12,2) CHECK (VALUE >= 0);
+    CREATE DOMAIN boxes AS box[];
     CREATE TYPE address AS (street text, no int, tags text[], at timestamptz, ok boolean);
     CREATE TYPE pair AS (a numeric, b text);
     CREATE TYPE textrange AS RANGE (subtype = text, collation = \"C\");

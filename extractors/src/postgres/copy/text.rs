@@ -331,10 +331,18 @@ fn write_array(element: &PostgresType, bytes: &[u8], depth: usize, into: &mut Ve
         }
         into.push(b'=');
     }
-    // pg_type.typdelim: boxes hold commas themselves.
-    let delimiter = if *element == PostgresType::Box { b';' } else { b',' };
-    write_dimension(element, &dimensions, delimiter, &mut elements, depth, into)?;
+    write_dimension(element, &dimensions, delimiter(element), &mut elements, depth, into)?;
     elements.end()
+}
+
+/// What stands between elements (pg_type.typdelim): boxes hold commas themselves. Arrays of boxes have it too, which shows where a domain
+/// makes an array an element.
+fn delimiter(element: &PostgresType) -> u8 {
+    match element {
+        PostgresType::Box => b';',
+        PostgresType::Array(inner) => delimiter(inner),
+        _ => b',',
+    }
 }
 
 fn write_dimension(
