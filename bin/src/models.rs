@@ -67,7 +67,7 @@ impl LakeModels {
         let engine = engine(config, key)?;
         let (url, store) = lake.store();
         engine.register_store(&url, store);
-        let inner = OverTables::new(models, engine, Arc::new(LakeTables { lake, names }));
+        let inner = OverTables::new(models, engine, Arc::new(LakeTables { lake, names }), sources(config));
         Ok(Self { nodes: inner.nodes().to_vec(), inner: Arc::new(inner) })
     }
 
@@ -76,11 +76,9 @@ impl LakeModels {
         // Keyed functions are planned, not run, so any key does.
         let key = PrivacyKey::new(b"");
         let models = ModelSet::load(&folder(config), &config.parameters, Some(&key))?;
-        let count = models.models().len();
-        let sources: Vec<Contract> =
-            config.sources.values().flat_map(|source| source.tables.values().map(|table| table.contract.clone())).collect();
-        OverTables::new(models, engine(config, Some(key))?, Arc::new(NoTables)).check(&sources).await?;
-        Ok(count)
+        let all: BTreeSet<TableName> = models.models().iter().map(|model| model.table().clone()).collect();
+        OverTables::new(models, engine(config, Some(key))?, Arc::new(NoTables), sources(config)).check(&all).await?;
+        Ok(all.len())
     }
 
     /// The same models, of which only `made` are made.
@@ -101,6 +99,10 @@ impl Models for LakeModels {
         &self.nodes
     }
 
+    async fn check(&self, made: &BTreeSet<TableName>) -> Result<()> {
+        self.inner.check(made).await
+    }
+
     async fn compute(&self, table: &TableName, as_of: Timestamp) -> Result<Computed> {
         self.inner.compute(table, as_of).await
     }
@@ -108,6 +110,11 @@ impl Models for LakeModels {
     async fn export(&self, table: &TableName) -> Result<BatchStream> {
         self.inner.export(table).await
     }
+}
+
+/// What the extracted tables promise.
+fn sources(config: &Config) -> Vec<Contract> {
+    config.sources.values().flat_map(|source| source.tables.values().map(|table| table.contract.clone())).collect()
 }
 
 fn folder(config: &Config) -> PathBuf {

@@ -1,5 +1,6 @@
 //! What the model engine owes the run loop.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
@@ -47,6 +48,9 @@ pub struct Computed {
 pub trait Models: Debug + Send + Sync {
     /// Every model, each after those it reads.
     fn nodes(&self) -> &[ModelNode];
+
+    /// Finds, without any row, what would keep one of these models from being made. A run asks before it reads anything.
+    async fn check(&self, made: &BTreeSet<TableName>) -> Result<()>;
 
     /// Computes one model as of an instant and compares it with what the lake holds.
     async fn compute(&self, table: &TableName, as_of: Timestamp) -> Result<Computed>;

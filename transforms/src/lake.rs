@@ -1,5 +1,6 @@
 //! The models over a lake, as the run loop wants them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -22,21 +23,14 @@ pub struct LakeModels {
     nodes: Vec<ModelNode>,
     engine: Engine,
     tables: Arc<dyn Tables>,
+    sources: Vec<Contract>,
 }
 
 impl LakeModels {
-    /// Models over `tables`.
+    /// Models over `tables`; `sources` are the contracts of those that are extracted.
     #[must_use]
-    pub fn new(models: ModelSet, engine: Engine, tables: Arc<dyn Tables>) -> Self {
-        Self { nodes: models.nodes(), models, engine, tables }
-    }
-
-    /// Checks every model against its contract without reading any data; `sources` are the extracted tables' contracts.
-    ///
-    /// # Errors
-    /// Those of [`check_models`].
-    pub async fn check(&self, sources: &[Contract]) -> Result<()> {
-        check_models(&self.engine.session(Timestamp::from_microseconds(0), None), &self.models, sources).await
+    pub fn new(models: ModelSet, engine: Engine, tables: Arc<dyn Tables>, sources: Vec<Contract>) -> Self {
+        Self { nodes: models.nodes(), models, engine, tables, sources }
     }
 
     /// The models.
@@ -60,6 +54,11 @@ impl LakeModels {
 impl Models for LakeModels {
     fn nodes(&self) -> &[ModelNode] {
         &self.nodes
+    }
+
+    async fn check(&self, made: &BTreeSet<TableName>) -> Result<()> {
+        let session = self.engine.session(Timestamp::from_microseconds(0), None);
+        check_models(&session, &self.models, &self.sources, made).await
     }
 
     async fn compute(&self, table: &TableName, as_of: Timestamp) -> Result<Computed> {

@@ -29,7 +29,7 @@ use pipeline_core::window::Timestamp;
 
 use crate::errors::{STORAGE, failure};
 use crate::functions::{self, bound::Bindings};
-use crate::pool::HalvedPool;
+use crate::pool::PartedPool;
 
 /// The catalog that all tables stand in; nobody needs to write it.
 const CATALOG: &str = "lake";
@@ -95,7 +95,7 @@ impl Engine {
             .build_arc()
             .map_err(|error| failure(what(), error))?;
         let alone = RuntimeEnvBuilder::from_runtime_env(&runtime)
-            .with_memory_pool(Arc::new(HalvedPool::new(options.memory_limit_bytes)))
+            .with_memory_pool(Arc::new(PartedPool::new(options.memory_limit_bytes)))
             .build_arc()
             .map_err(|error| failure(what(), error))?;
         Ok(Self { options: Arc::new(options), runtime, alone, turns: Turns::default() })
@@ -141,7 +141,10 @@ impl Engine {
         let settings = config.options_mut();
         settings.execution.time_zone = Some("UTC".to_owned());
         // What each sort keeps aside to merge what it spilled; a plan has a dozen sorts, and all of them share the limit.
-        settings.execution.sort_spill_reservation_bytes = self.options.memory_limit_bytes / 64;
+        settings.execution.sort_spill_reservation_bytes = match joins {
+            JoinsBy::Hash => self.options.memory_limit_bytes / 64,
+            JoinsBy::Merge => self.options.memory_limit_bytes / 128,
+        };
         settings.execution.parquet.pushdown_filters = true;
         settings.execution.parquet.reorder_filters = true;
         settings.execution.parquet.schema_force_view_types = false;

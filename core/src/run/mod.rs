@@ -282,7 +282,8 @@ impl Engine {
     }
 
     async fn work(&self, context: &Arc<RunContext>, tables: BTreeSet<TableName>) -> Result<()> {
-        let wanted: BTreeSet<TableName> = tables.iter().filter(|table| !table.is_model()).cloned().collect();
+        let (made, wanted): (BTreeSet<TableName>, BTreeSet<TableName>) = tables.iter().cloned().partition(TableName::is_model);
+        self.parts.models.check(&made).await.map_err(|error| error.context("nothing was begun"))?;
         let opened = if wanted.is_empty() { Vec::new() } else { self.parts.sources.open(&wanted).await? };
         let checks = opened.iter().map(|source| async move {
             let table = &source.extractor.contract().table;

@@ -183,6 +183,11 @@ impl Models for TestModels {
         &self.nodes
     }
 
+    async fn check(&self, made: &BTreeSet<TableName>) -> Result<()> {
+        assert!(made.iter().all(TableName::is_model));
+        Ok(())
+    }
+
     async fn compute(&self, table: &TableName, _as_of: Timestamp) -> Result<Computed> {
         let node = self.nodes.iter().find(|node| node.contract.table == *table).unwrap();
         let factor = if table.table() == "doubled" { 2 } else { 1 };

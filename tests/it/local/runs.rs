@@ -66,7 +66,7 @@ fn a_model_with_wrong_sql_is_found_before_anything_is_read() {
         ("base/stores.sql", "FROM platform.stores", "FROM platform.storez", "E-MODEL-INPUT", &["stores.sql", "platform.storez"]),
         ("base/stores.sql", "SELECT", "SELEKT", "E-SQL", &["stores.sql", "line"]),
         ("base/stores.toml", "[columns.brand]\ntype = \"text(128)\"", "[columns.brand]\ntype = \"txt\"", "E-MODEL-FILE", &["stores.toml"]),
-        ("base/stores.toml", "key = [\"store_id\"]", "key = [\"nothing\"]", "E-MODEL-FILE", &["stores.toml", "nothing"]),
+        ("base/stores.toml", "key = [\"store_id\"]", "key = [\"nothing\"]", "E-CONTRACT", &["stores.toml", "nothing"]),
     ];
     for (file, from, to, code, words) in breaks {
         let path = models.join(file);

@@ -12,6 +12,7 @@ mod checks;
 mod digest;
 mod spilled;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -24,6 +25,7 @@ use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
 use pipeline_core::model::Computed;
+use pipeline_core::name::TableName;
 
 use crate::errors::{MODEL_INPUT, MODEL_SCHEMA, failure, is_memory};
 use crate::model::{Model, ModelSet, PREVIOUS};
@@ -104,18 +106,19 @@ impl Session {
     }
 }
 
-/// Checks that each model's statement gives what its contract says, without any data: extracted tables are known by `sources`.
+/// Checks that the statement of each model in `made` gives what its contract says, without any data: extracted tables are known by
+/// `sources`.
 ///
 /// # Errors
 /// [`MODEL_INPUT`], [`MODEL_SCHEMA`] or [`SQL`](crate::errors::SQL) for the first model that cannot be made.
-pub async fn check_models(session: &Session, models: &ModelSet, sources: &[Contract]) -> Result<()> {
+pub async fn check_models(session: &Session, models: &ModelSet, sources: &[Contract], made: &BTreeSet<TableName>) -> Result<()> {
     let session = session.private();
     let contracts = sources.iter().chain(models.models().iter().map(|model| &model.contract));
     for contract in contracts {
         let empty = Arc::new(EmptyTable::new(contract.schema()));
         session.register_table(contract.table.schema(), contract.table.table(), empty);
     }
-    for model in models.models() {
+    for model in models.models().iter().filter(|model| made.contains(model.table())) {
         for input in &model.inputs {
             if !session.has(input).await? {
                 return Err(Error::new(&MODEL_INPUT, format!("model \"{}\" reads table \"{input}\", which nobody makes", model.table()))

@@ -166,7 +166,7 @@ sql = "SELECT * FROM facts WHERE id = 1"
         measures(&[(1, Some(-1.0), Some("a")), (2, Some(10.5), Some("secret")), (2, None, None), (3, Some(10.0), Some("b"))]),
     );
     let models = project.models().unwrap();
-    models.check(&[]).await.unwrap_err();
+    models.check(&[table("facts")].into()).await.unwrap_err();
     let error = models.compute(&table("facts"), project.as_of()).await.unwrap_err();
     assert_eq!(error.code(), &MODEL_TEST);
     let text = format!("{error:?}");

@@ -91,7 +91,7 @@ impl Project {
             parameters: self.parameters.clone(),
             key: None,
         })?;
-        Ok(LakeModels::new(models, engine, Arc::clone(&self.tables) as Arc<dyn Tables>))
+        Ok(LakeModels::new(models, engine, Arc::clone(&self.tables) as Arc<dyn Tables>, Vec::new()))
     }
 
     pub(crate) fn as_of(&self) -> Timestamp {
