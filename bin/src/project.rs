@@ -188,7 +188,7 @@ impl Project {
             url: storage.url,
             store: storage.store,
             work: PathBuf::from(self.config.place(&self.config.project.work)).join("lake"),
-            memory_limit_bytes: usize::try_from(settings.memory_limit_bytes / 4).unwrap_or(usize::MAX),
+            memory_limit_bytes: usize::try_from(settings.memory_limit_bytes / 16 * 3).unwrap_or(usize::MAX),
             threads: settings.steps_in_flight_max.max(2),
         };
         Ok(Arc::new(Lake::open(options)?))
@@ -291,8 +291,8 @@ impl Project {
         };
         let defaults = EngineSettings::default();
         let slices = u64::try_from(settings.slices_in_flight_max * settings.steps_in_flight_max).unwrap_or(u64::MAX).max(1);
-        // A quarter of the memory for batches on their way, a quarter for the row groups being written; models and the
-        // lake's merges have the rest.
+        // A quarter of the memory for batches on their way, a quarter for the row groups being written; models have a quarter,
+        // the lake's merges most of the rest.
         let row_group_bytes_max =
             usize::try_from(settings.memory_limit_bytes / 4 / slices).unwrap_or(usize::MAX).min(defaults.writer.row_group_bytes_max);
         Ok(Engine::new(

@@ -25,7 +25,7 @@ pub(crate) struct PartedPool {
 impl PartedPool {
     pub(crate) fn new(bytes: usize) -> Self {
         // A merge of what a sort holds in memory counts the same rows again, and their keys.
-        let (spilling, merging) = (bytes / 4, bytes / 2);
+        let (spilling, merging) = (bytes / 8 * 3, bytes / 2);
         Self {
             bytes,
             spilling: FairSpillPool::new(spilling),
@@ -167,10 +167,10 @@ mod tests {
     fn each_kind_finds_room_beside_the_others_however_much_they_took() {
         let pool: Arc<dyn MemoryPool> = Arc::new(PartedPool::new(800));
         let sort = MemoryConsumer::new("ExternalSorter[0]").with_can_spill(true).register(&pool);
-        assert!(sort.try_grow(201).is_err());
-        sort.try_grow(200).unwrap();
+        assert!(sort.try_grow(301).is_err());
+        sort.try_grow(300).unwrap();
         let table = MemoryConsumer::new("HashJoinInput").register(&pool);
-        table.try_grow(200).unwrap();
+        table.try_grow(100).unwrap();
         assert!(table.try_grow(1).is_err());
         let first = MemoryConsumer::new("ExternalSorterMerge[0]").register(&pool);
         let second = MemoryConsumer::new("ExternalSorterMerge[1]").register(&pool);

@@ -127,6 +127,7 @@ impl Engine {
     }
 
     fn context(&self, bindings: &Arc<Bindings>, catalog: &Arc<LakeCatalog>, joins: JoinsBy) -> SessionContext {
+        let batch_rows = (self.options.memory_limit_bytes / BATCH_SHARE_BYTES).clamp(BATCH_ROWS_MIN, BATCH_ROWS_MAX);
         let mut config = SessionConfig::new()
             .with_target_partitions(match joins {
                 JoinsBy::Hash => self.options.target_partitions.max(1),
@@ -137,7 +138,11 @@ impl Engine {
             .with_create_default_catalog_and_schema(false)
             .with_information_schema(true)
             .with_parquet_pruning(true)
-            .with_batch_size((self.options.memory_limit_bytes / BATCH_SHARE_BYTES).clamp(BATCH_ROWS_MIN, BATCH_ROWS_MAX));
+            .with_batch_size(match joins {
+                JoinsBy::Hash => batch_rows,
+                // A sort needs room for a batch and its copy before it can spill at all.
+                JoinsBy::Merge => batch_rows / 4,
+            });
         let settings = config.options_mut();
         settings.execution.time_zone = Some("UTC".to_owned());
         // What each sort keeps aside to merge what it spilled; a plan has a dozen sorts, and all of them share the limit.
