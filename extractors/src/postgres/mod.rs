@@ -38,7 +38,6 @@ pub use types::{CompositeField, PostgresType};
 
 use pipeline_core::error::Code;
 
-
 /// How this kind of source is configured.
 pub const EXAMPLE: &str = include_str!("example.toml");
 

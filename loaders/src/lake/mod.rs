@@ -41,6 +41,9 @@ pub use codes::{CODES, LAKE, LAKE_DENIED, LAKE_KEY, LAKE_MEMORY};
 
 use codes::delta_error;
 
+/// Rows of a batch: few enough that rows of several kilobytes do not fill the memory before anything is counted.
+const BATCH_ROWS: usize = 1024;
+
 /// How many of the largest consumers the engine names when memory runs out.
 const CONSUMERS_NAMED: std::num::NonZeroUsize = std::num::NonZeroUsize::new(8).expect("8 is not zero");
 
@@ -99,6 +102,7 @@ impl Lake {
         {
             let state = session.state_ref();
             let mut state = state.write();
+            *state.config_mut() = state.config().clone().with_batch_size(BATCH_ROWS);
             let options = state.config_mut().options_mut();
             options.execution.target_partitions = self.options.threads.max(1);
             // The lake hands out plain strings: what models and warehouses are declared in.
