@@ -24,7 +24,7 @@ pub(crate) struct PartedPool {
 
 impl PartedPool {
     pub(crate) fn new(bytes: usize) -> Self {
-        // A merge of what a sort holds in memory counts the same rows again, and their keys.
+        // A merge of files does with what it gets, and is faster with more.
         let (spilling, merging) = (bytes / 8 * 3, bytes / 2);
         Self {
             bytes,

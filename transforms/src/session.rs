@@ -150,6 +150,10 @@ impl Engine {
             JoinsBy::Hash => self.options.memory_limit_bytes / 64,
             JoinsBy::Merge => self.options.memory_limit_bytes / 128,
         };
+        if joins == JoinsBy::Merge {
+            // What a sort holds is sorted as one: to merge it batch by batch takes memory that nothing limits to a share.
+            settings.execution.sort_in_place_threshold_bytes = self.options.memory_limit_bytes;
+        }
         settings.execution.parquet.pushdown_filters = true;
         settings.execution.parquet.reorder_filters = true;
         settings.execution.parquet.schema_force_view_types = false;
