@@ -9,6 +9,7 @@
 //! aborted when the writer fails. What a killed process left behind has no manifest: nobody reads it, and
 //! [`Landing::clean`] removes it.
 
+mod dictionary;
 mod manifest;
 mod writer;
 
@@ -20,6 +21,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use sha2::{Digest, Sha256};
 
+pub use dictionary::with_dictionaries;
 pub use manifest::{MANIFEST_FILE, Manifest, Part, Snapshot};
 pub use writer::{PART_BYTES_MAX, PartWriter, ROW_GROUP_BYTES_MAX, SnapshotWriter, WriterSettings};
 

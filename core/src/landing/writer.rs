@@ -18,6 +18,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
+use super::dictionary::with_dictionaries;
 use super::{Landing, Manifest, Part, Snapshot, manifest::MANIFEST_FILE, write_error};
 use crate::error::{BUG, Error, Result};
 use crate::extract::Checkpoint;
@@ -84,8 +85,9 @@ impl SnapshotWriter {
     pub async fn finish(self, mut manifest: Manifest, rejected: &[Rejected], checkpoint: Option<Checkpoint>) -> Result<Snapshot> {
         if !rejected.is_empty() {
             let writer = Self::new(&self.landing, &self.folder, Quarantine::schema(), self.settings);
-            let mut part = OpenPart::open(&writer, &format!("{}/quarantine.parquet", self.folder))?;
-            part.write(&Quarantine::batch(rejected)?).await?;
+            let rejected = Quarantine::batch(rejected)?;
+            let mut part = OpenPart::open(&writer, &format!("{}/quarantine.parquet", self.folder), &rejected)?;
+            part.write(&rejected).await?;
             manifest.quarantine = Some(part.close().await?);
         }
         let mut parts = std::mem::take(&mut self.state.lock().expect("no holder of this lock panics").parts);
@@ -128,7 +130,7 @@ impl PartWriter {
                 number
             };
             let key = format!("{}/part-{number:05}.parquet", self.snapshot.folder);
-            self.open = Some(OpenPart::open(&self.snapshot, &key)?);
+            self.open = Some(OpenPart::open(&self.snapshot, &key, batch)?);
         }
         let part = self.open.as_mut().expect("it was opened just above");
         part.write(batch).await?;
@@ -179,7 +181,8 @@ impl std::fmt::Debug for OpenPart {
 }
 
 impl OpenPart {
-    fn open(snapshot: &SnapshotWriter, key: &str) -> Result<Self> {
+    /// Opens a part for batches like the first.
+    fn open(snapshot: &SnapshotWriter, key: &str, first: &RecordBatch) -> Result<Self> {
         let file = HashingFile(Arc::new(tokio::sync::Mutex::new(Hashing {
             upload: BufWriter::new(snapshot.landing.store(), snapshot.landing.path(key)),
             url: snapshot.landing.url_of(key),
@@ -192,8 +195,8 @@ impl OpenPart {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("1 is a zstd level")))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_created_by(concat!("pipeline ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build();
+            .set_created_by(concat!("pipeline ", env!("CARGO_PKG_VERSION")).to_owned());
+        let properties = with_dictionaries(properties, first).build();
         let writer = AsyncArrowWriter::try_new(file.clone(), Arc::clone(&snapshot.schema), Some(properties))
             .map_err(|error| parquet_error(key, &error))?;
         Ok(Self { key: key.to_owned(), writer, row_group_bytes_max: snapshot.settings.row_group_bytes_max, file, rows: 0 })
