@@ -23,7 +23,7 @@ fn event(number: u64) -> (String, Value) {
         "@timestamp": format!("2025-03-01T{:02}:{:02}:{second:02}.250Z", minute / 60, minute % 60),
         "service": "call-centre", "actor": format!("agent{}@example.com", number % 9), "actorRole": "agent", "action": "refund",
         "entity": "order", "entityId": format!("O{number}"), "storeId": format!("S{:03}", number % 20),
-        "outcome": if number % 11 == 0 { "failed" } else { "done" }, "durationMs": number % 900, "ip": "10.0.0.7",
+        "outcome": if number.is_multiple_of(11) { "failed" } else { "done" }, "durationMs": number % 900, "ip": "10.0.0.7",
     });
     (format!("e{number:05}"), event)
 }

@@ -5,6 +5,7 @@
 //! source to its file, and their bytes are the same or fewer without.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
@@ -42,7 +43,7 @@ fn add_leaves(array: &ArrayRef, into: &mut Vec<ArrayRef>) {
     match array.data_type() {
         DataType::Struct(_) => array.as_struct().columns().iter().for_each(|column| add_leaves(column, into)),
         DataType::List(_) => add_leaves(array.as_list::<i32>().values(), into),
-        _ => into.push(array.clone()),
+        _ => into.push(Arc::clone(array)),
     }
 }
 
@@ -78,7 +79,6 @@ fn dictionary_bytes(values: &ArrayRef) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     use arrow::array::{Int64Array, ListArray, StringArray, StructArray};
     use arrow::buffer::OffsetBuffer;

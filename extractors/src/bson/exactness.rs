@@ -4,6 +4,7 @@
 //! neither deprecated types nor repeated names. What they mean is the library's word: it reads the same bytes.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ::bson::{Decimal128, Document};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -249,7 +250,7 @@ fn one_field_of_many_kinds_arrives_exactly_or_not_at_all() {
     for round in 0..30_000 {
         let (kind, bytes, meaning) = number(&mut random);
         let whole = Writer::default().field(kind, b"c", &bytes).document();
-        let read = |declared: &str| decode(&[("c", declared)], &whole).map(|batch| batch.column(0).clone()).ok();
+        let read = |declared: &str| decode(&[("c", declared)], &whole).map(|batch| Arc::clone(batch.column(0))).ok();
         let mut check = |declared: &str, read: Option<Option<Plain>>, meaning: &Option<Plain>, fits: bool| {
             if fits {
                 arrived += 1;
@@ -293,7 +294,7 @@ fn one_field_of_many_kinds_arrives_exactly_or_not_at_all() {
         if kind == kind::DOUBLE {
             assert_eq!(double.unwrap().to_bits().to_le_bytes().as_slice(), bytes, "round {round}");
         } else if let Some(meaning) = &meaning {
-            let nearest: f64 = format!("{}{}E{}", if meaning.0 { "-" } else { "" }, format!("0{}", meaning.1), meaning.2).parse().unwrap();
+            let nearest: f64 = format!("{}0{}E{}", if meaning.0 { "-" } else { "" }, meaning.1, meaning.2).parse().unwrap();
             let is_exact = match kind {
                 kind::DECIMAL128 => nearest.is_finite() && plain(&format!("{nearest:e}")).as_ref() == Some(meaning),
                 _ => whole_number(meaning).is_some_and(|number| nearest as i128 == number),

@@ -98,7 +98,7 @@ impl SearchExtractor {
             true => matches!(*kind, "date" | "date_nanos"),
             false => matches!(*kind, "long" | "integer" | "short" | "byte"),
         };
-        if kinds.is_empty() || !kinds.iter().all(|kind| fits(kind)) {
+        if kinds.is_empty() || !kinds.iter().all(fits) {
             let found = if kinds.is_empty() { "not mapped".to_owned() } else { format!("mapped as {}", kinds.join(" and ")) };
             return Err(Error::new(
                 &CURSOR,
