@@ -29,7 +29,7 @@ pub struct Rejected {
     pub reason: String,
     /// Where the row was: a document's id, a file's offset, a tuple's number.
     pub position: String,
-    /// The row as the source sent it.
+    /// The row as the source sent it, without what the contract protects: empty where that could not be told apart.
     pub raw: Vec<u8>,
     /// What `raw` is: `bson`, `json` or `copy-binary`.
     pub format: &'static str,

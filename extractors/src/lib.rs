@@ -10,6 +10,7 @@ pub mod kind;
 pub mod mongodb;
 mod nearest;
 pub mod opensearch;
+mod personal;
 pub mod postgres;
 mod produce;
 

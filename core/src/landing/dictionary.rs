@@ -104,10 +104,17 @@ mod tests {
         let texts = |kinds: i64| -> ArrayRef {
             Arc::new(StringArray::from_iter_values((0..8192).map(|row| format!("{:036}", (row * 7919) % kinds))))
         };
+        let mut state = 1_u64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 1) as i64
+        };
         let columns = vec![
             ("id", numbers(0..8192)),
             ("method", numbers((0..8192).map(|row| row % 5))),
-            ("amount", numbers((0..8192_i64).map(|row| (row.wrapping_mul(6_364_136_223_846_793_005) >> 33) % 20_011))),
+            ("amount", numbers((0..8192).map(|_| random() % 20_011))),
             ("customer", texts(1_000_003)),
             ("store", texts(400)),
         ];

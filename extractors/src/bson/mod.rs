@@ -19,6 +19,7 @@
 //! NULL, undefined and absence are NULL, and a misfit where the column is `not null`. `time` and `local_timestamp` have no counterpart.
 //!
 //! # Decisions
+//! - A document that does not fit is kept without the fields that the contract protects.
 //! - Of fields with the same name in one document the last one counts, in columns and in JSON alike.
 //! - Undeclared fields go to `_extra` as one JSON object whose keys are paths: `{"coupon":"X","items.0.weight":12}`. A point within a name
 //!   is written `\.` there, and a backslash as two. The `type` of a GeoJSON point whose `coordinates` are declared is not counted as
@@ -32,12 +33,14 @@ pub(crate) mod decode;
 pub(crate) mod element;
 mod json;
 pub(crate) mod number;
+mod open;
 pub(crate) mod scalar;
 pub(crate) mod unfit;
 
 pub use cursor::{CursorField, CursorValue};
 pub use decode::Decoder;
 pub use element::Documents;
+pub(crate) use open::open_part;
 pub use unfit::Misfit;
 
 use pipeline_core::error::{Code, ErrorKind};
@@ -89,4 +92,4 @@ pub fn identity(document: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod exactness;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

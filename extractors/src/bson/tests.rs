@@ -9,7 +9,7 @@ use pipeline_core::privacy::PrivacyKey;
 
 use super::{Decoder, Misfit};
 
-pub(super) fn contract(columns: &[(&str, &str)]) -> Contract {
+pub(crate) fn contract(columns: &[(&str, &str)]) -> Contract {
     let columns =
         columns.iter().map(|(name, text)| parse_column(&ColumnName::new(name).unwrap(), text, &|name| name.to_owned()).unwrap()).collect();
     let contract =

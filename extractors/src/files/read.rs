@@ -7,6 +7,7 @@ use super::input::Input;
 use super::range::{Range, Seen, changed};
 use super::{Inner, Shape};
 use crate::bson::{self, CursorField, Decoder};
+use crate::personal::Personal;
 use crate::produce::Outlet;
 
 /// Reads a slice to its end, or until nobody wants more.
@@ -25,6 +26,7 @@ pub(super) fn read(inner: &Inner, range: &Range, quarantine: &Quarantine, outlet
 fn documents(inner: &Inner, cursor: Option<&CursorField>, range: &Range, quarantine: &Quarantine, outlet: &Outlet) -> Result<()> {
     let mut input = Input::open(&inner.dump, range.start, None)?;
     let mut decoder = Decoder::new(&inner.contract, inner.key.as_ref())?;
+    let personal = Personal::of(&inner.contract);
     let mut passed_over = 0_u64;
     // The end of a compressed file is where its data ends; only plain files are cut.
     let end = if inner.dump.is_compressed { u64::MAX } else { range.end };
@@ -39,7 +41,7 @@ fn documents(inner: &Inner, cursor: Option<&CursorField>, range: &Range, quarant
                 column: misfit.column,
                 reason: misfit.reason,
                 position: format!("offset {offset}"),
-                raw: document.to_vec(),
+                raw: bson::open_part(document, &personal),
                 format: bson::FORMAT,
             };
             quarantine.reject(&inner.contract.table, rejected)?;

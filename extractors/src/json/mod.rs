@@ -19,12 +19,14 @@
 //! A name with dots (`"http.status"`) that is no field's own name is the path that it looks like, as it is to OpenSearch.
 
 mod instant;
+mod open;
 mod scalar;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod walk;
 
+pub(crate) use open::open_part;
 pub(crate) use scan::{Elements, Kind, Value};
 pub(crate) use walk::append;
 

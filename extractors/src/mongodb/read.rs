@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::error::Failure;
 use crate::bson::{self, Decoder};
+use crate::personal::Personal;
 use crate::produce::{Outlet, on_a_thread};
 
 /// How many bytes a reply of the server should have: large enough to make round trips rare, small enough to hold three of them.
@@ -60,6 +61,7 @@ pub(super) async fn read(reading: Reading, filter: Document, documents_per_batch
 
 fn decode(reading: &Reading, replies: &mut mpsc::Receiver<Result<RawBatch>>, outlet: &Outlet) -> Result<()> {
     let mut decoder = Decoder::new(&reading.contract, reading.key.as_ref())?;
+    let personal = Personal::of(&reading.contract);
     while let Some(reply) = replies.blocking_recv() {
         let reply = reply?;
         let documents = reply.doc_slices().map_err(|error| Failure::of(&error).about(format!("{} could not be read", reading.place)))?;
@@ -67,8 +69,8 @@ fn decode(reading: &Reading, replies: &mut mpsc::Receiver<Result<RawBatch>>, out
         while let Some(document) = documents.next_document().map_err(|what| broken(&reading.place, what))? {
             if let Err(misfit) = decoder.append(document) {
                 let position = bson::identity(document).unwrap_or_else(|| "a document without an _id".to_owned());
-                let rejected =
-                    Rejected { column: misfit.column, reason: misfit.reason, position, raw: document.to_vec(), format: bson::FORMAT };
+                let raw = bson::open_part(document, &personal);
+                let rejected = Rejected { column: misfit.column, reason: misfit.reason, position, raw, format: bson::FORMAT };
                 reading.quarantine.reject(&reading.contract.table, rejected)?;
             }
             if decoder.is_full() && !outlet.put(decoder.finish()?) {

@@ -17,6 +17,7 @@ use super::page::Page;
 use crate::bson::Decoder;
 use crate::bson::element::Malformed;
 use crate::json::{self, Value};
+use crate::personal::Personal;
 use crate::produce::{Outlet, on_a_thread};
 
 /// How many bytes a page should have: large enough to make round trips rare, small enough to hold three of them.
@@ -148,7 +149,7 @@ fn append(reading: &Reading, decoder: &mut Decoder, hit: Value<'_>) -> Result<()
             column: misfit.column,
             reason: misfit.reason,
             position: format!("{}/{}", text(index)?, text(identifier)?),
-            raw: hit.text.as_bytes().to_vec(),
+            raw: json::open_part(hit, &Personal::of(&reading.contract).at("_source")),
             format: json::FORMAT,
         };
         reading.quarantine.reject(&reading.contract.table, rejected)?;
