@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Asks the lake in SQL
     Query(QueryArguments),
+    /// Shows the rows that did not fit, by cause or one by one
+    Quarantine(QuarantineArguments),
     /// Shows and checks the configuration
     Config(ConfigArguments),
     /// Makes a realistic data set with its answers
@@ -289,6 +291,30 @@ pub(crate) enum ConfigCommand {
     Show,
     /// Finds mistakes in configuration, models and contracts, without connecting anywhere
     Check,
+}
+
+/// `pipeline quarantine`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QuarantineArguments {
+    /// What of it.
+    #[command(subcommand)]
+    pub(crate) command: QuarantineCommand,
+}
+
+/// What to do with the quarantine.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// Lists tables and causes, with how many rows and how to mend them
+    List,
+    /// Shows the rows of a table, without what is personal in them
+    Show {
+        /// The table.
+        #[arg(value_name = "TABLE")]
+        table: String,
+        /// So many rows at the most.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
 }
 
 /// `pipeline demo`.

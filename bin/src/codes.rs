@@ -6,7 +6,7 @@ use pipeline_core::error::Code;
 #[cfg_attr(not(test), expect(dead_code, reason = "the reference page is made by a test"))]
 pub(crate) fn all() -> Vec<&'static Code> {
     use pipeline_core::{config, contract, error, landing, ledger, load, name, quarantine, run, window};
-    let core: [&'static Code; 21] = [
+    let core: [&'static Code; 22] = [
         &error::BUG,
         &error::INTERRUPTED,
         &error::ARROW,
@@ -28,6 +28,7 @@ pub(crate) fn all() -> Vec<&'static Code> {
         &window::TIME,
         &crate::commands::demo::DEMO,
         &crate::commands::doctor::DOCTOR,
+        &crate::commands::quarantine::QUARANTINE_EMPTY,
     ];
     let mut codes: Vec<&'static Code> = core.to_vec();
     codes.push(&crate::commands::status::RUN_UNKNOWN);

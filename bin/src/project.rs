@@ -175,7 +175,8 @@ impl Project {
         Ok(landing.url().to_owned())
     }
 
-    async fn landing(&self) -> Result<Landing> {
+    /// Where snapshots lie.
+    pub(crate) async fn landing(&self) -> Result<Landing> {
         let place = self.config.place(&self.config.project.landing);
         Ok(Storage::open(&place, &self.aws().await?, self.kms_key()?.as_deref()).await?.landing())
     }

@@ -1,10 +1,13 @@
 //! Rows that did not fit, kept raw with the reason, so that they can be mended and read again.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use arrow::array::{BinaryBuilder, RecordBatch, StringBuilder, UInt64Builder};
+use arrow::array::{Array, AsArray, BinaryBuilder, RecordBatch, StringBuilder, UInt64Builder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::{Code, Error, ErrorKind, Result};
 use crate::name::TableName;
@@ -14,7 +17,7 @@ pub static REJECTED: Code = Code {
     name: "E-REJECTED",
     kind: ErrorKind::Data,
     meaning: "More rows of a table did not fit their contract than `max_rejected` allows; nothing was published.",
-    remedy: "Look at the causes in the run's summary; correct the source or the column's type, or raise `max_rejected` for this table.",
+    remedy: "Look at the cause that stands beside this; correct the source or the column's type, or raise `max_rejected` for this table.",
 };
 
 /// Raw bytes of rejected rows that one step may hold in memory before it fails.
@@ -32,7 +35,7 @@ pub struct Rejected {
     /// The row as the source sent it, without what the contract protects: empty where that could not be told apart.
     pub raw: Vec<u8>,
     /// What `raw` is: `bson`, `json` or `copy-binary`.
-    pub format: &'static str,
+    pub format: Cow<'static, str>,
 }
 
 /// Collects the rejected rows of one step. Cheap to share.
@@ -100,6 +103,30 @@ impl Quarantine {
         ]))
     }
 
+    /// The rows of a quarantine file.
+    ///
+    /// # Errors
+    /// [`SNAPSHOT`](crate::landing::SNAPSHOT) if it is none.
+    pub fn read(file: Bytes) -> Result<Vec<Rejected>> {
+        let broken = || Error::new(&crate::landing::SNAPSHOT, "a quarantine file cannot be understood");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(ParquetRecordBatchReaderBuilder::build);
+        let mut rejected = Vec::new();
+        for batch in reader.map_err(|_| broken())? {
+            let batch = batch.map_err(|_| broken())?;
+            let text = |name| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(broken);
+            let (position, column, reason, format) = (text("position")?, text("column")?, text("reason")?, text("format")?);
+            let raw = batch.column_by_name("raw").and_then(|column| column.as_binary_opt::<i32>()).ok_or_else(broken)?;
+            rejected.extend((0..raw.len()).map(|row| Rejected {
+                column: column.value(row).to_owned(),
+                reason: reason.value(row).to_owned(),
+                position: position.value(row).to_owned(),
+                raw: raw.value(row).to_vec(),
+                format: Cow::Owned(format.value(row).to_owned()),
+            }));
+        }
+        Ok(rejected)
+    }
+
     /// Rejected rows as one batch of [`Self::schema`].
     ///
     /// # Errors
@@ -111,7 +138,7 @@ impl Quarantine {
             position.append_value(&row.position);
             column.append_value(&row.column);
             reason.append_value(&row.reason);
-            format.append_value(row.format);
+            format.append_value(&row.format);
             raw.append_value(&row.raw);
             raw_bytes.append_value(row.raw.len() as u64);
         }

@@ -30,8 +30,8 @@
 //! # }
 //! ```
 //!
-//! `bin` makes [`lake::LakeModels`] from a [`model::ModelSet`], an [`session::Engine`] and its lake's [`session::Tables`], asks
-//! [`lake::LakeModels::check`] before anything runs, and hands it to the run loop, which calls
+//! `bin` makes [`lake::LakeModels`] from a [`model::ModelSet`], an [`session::Engine`] and its lake's [`session::Tables`], and hands it to the
+//! run loop, which asks [`pipeline_core::model::Models::check`] before anything is read, and then calls
 //! [`pipeline_core::model::Models::compute`] for each model.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::string_slice))]
 

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod plan;
+pub(crate) mod quarantine;
 pub(crate) mod query;
 pub(crate) mod run;
 pub(crate) mod status;

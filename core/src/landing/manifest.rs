@@ -7,6 +7,7 @@ use super::{Landing, SNAPSHOT};
 use crate::contract::Contract;
 use crate::error::{Error, Result};
 use crate::extract::Checkpoint;
+use crate::quarantine::{Quarantine, Rejected};
 
 /// The manifest's file name.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -117,6 +118,17 @@ impl Snapshot {
     #[must_use]
     pub fn landing(&self) -> &Landing {
         &self.landing
+    }
+
+    /// The rows that did not fit when it was made.
+    ///
+    /// # Errors
+    /// [`LANDING`](super::LANDING) and kin if they cannot be read, [`SNAPSHOT`] if they cannot be understood.
+    pub async fn rejected(&self) -> Result<Vec<Rejected>> {
+        match &self.manifest.quarantine {
+            Some(part) => Quarantine::read(self.landing.get(&part.key).await?),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The manifest's key in the landing.

@@ -148,7 +148,7 @@ impl Extractor for TestExtractor {
                     reason: "odd".to_owned(),
                     position: position.to_string(),
                     raw: vec![1],
-                    format: "bson",
+                    format: "bson".into(),
                 };
                 quarantine.reject(&self.contract.table, rejected)?;
             }

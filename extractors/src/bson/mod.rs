@@ -89,6 +89,14 @@ pub fn identity(document: &[u8]) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
+/// A whole document as canonical JSON; None if it is not BSON.
+pub(crate) fn to_json(document: &[u8]) -> Option<String> {
+    let mut text = Vec::new();
+    element::body(document).ok()?;
+    json::write(element::Value { kind: element::kind::DOCUMENT, bytes: document }, 0, &mut text).ok()?;
+    String::from_utf8(text).ok()
+}
+
 #[cfg(test)]
 mod exactness;
 #[cfg(test)]

@@ -42,7 +42,7 @@ fn documents(inner: &Inner, cursor: Option<&CursorField>, range: &Range, quarant
                 reason: misfit.reason,
                 position: format!("offset {offset}"),
                 raw: bson::open_part(document, &personal),
-                format: bson::FORMAT,
+                format: bson::FORMAT.into(),
             };
             quarantine.reject(&inner.contract.table, rejected)?;
         }

@@ -70,7 +70,7 @@ fn decode(reading: &Reading, replies: &mut mpsc::Receiver<Result<RawBatch>>, out
             if let Err(misfit) = decoder.append(document) {
                 let position = bson::identity(document).unwrap_or_else(|| "a document without an _id".to_owned());
                 let raw = bson::open_part(document, &personal);
-                let rejected = Rejected { column: misfit.column, reason: misfit.reason, position, raw, format: bson::FORMAT };
+                let rejected = Rejected { column: misfit.column, reason: misfit.reason, position, raw, format: bson::FORMAT.into() };
                 reading.quarantine.reject(&reading.contract.table, rejected)?;
             }
             if decoder.is_full() && !outlet.put(decoder.finish()?) {

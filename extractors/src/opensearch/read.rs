@@ -150,7 +150,7 @@ fn append(reading: &Reading, decoder: &mut Decoder, hit: Value<'_>) -> Result<()
             reason: misfit.reason,
             position: format!("{}/{}", text(index)?, text(identifier)?),
             raw: json::open_part(hit, &Personal::of(&reading.contract).at("_source")),
-            format: json::FORMAT,
+            format: json::FORMAT.into(),
         };
         reading.quarantine.reject(&reading.contract.table, rejected)?;
     }

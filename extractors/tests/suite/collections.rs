@@ -88,7 +88,7 @@ async fn later_readings_move_what_changed_and_nothing_else() {
     assert_eq!(read, expected);
     let rejected = quarantine.drain();
     assert_eq!(rejected.len(), 1);
-    assert_eq!((rejected[0].position.as_str(), rejected[0].column.as_str(), rejected[0].format), ("stray", "updated_at", "bson"));
+    assert_eq!((rejected[0].position.as_str(), rejected[0].column.as_str(), rejected[0].format.as_ref()), ("stray", "updated_at", "bson"));
     assert_eq!(rejected[0].raw, stray[0].to_vec().unwrap());
 
     orders.create_index(mongodb::IndexModel::builder().keys(doc! {"updatedAt": 1}).build()).await.unwrap();

@@ -3,6 +3,7 @@
 mod forms;
 mod input;
 mod privacy;
+mod quarantine;
 mod runs;
 
 use std::collections::BTreeMap;

@@ -458,7 +458,7 @@ impl Decoder {
             reason,
             position: format!("{}tuple {}", self.origin, self.tuples),
             raw: self.open_part(tuple),
-            format: FORMAT,
+            format: FORMAT.into(),
         };
         self.quarantine.reject(&self.table, rejected)
     }

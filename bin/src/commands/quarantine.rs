@@ -1,0 +1,185 @@
+//! `pipeline quarantine`: the rows that did not fit, as the runs kept them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pipeline_core::error::{Code, Error, ErrorKind, Result};
+use pipeline_core::ledger::{Entry, Ledger};
+use pipeline_core::name::TableName;
+use pipeline_core::quarantine::Rejected;
+use pipeline_core::window::Timestamp;
+use pipeline_extractors::rejected_text;
+use serde_json::{Value, json};
+
+use crate::arguments::{Global, OutputForm, QuarantineArguments, QuarantineCommand};
+use crate::output::{Printer, Style, count, table};
+use crate::project::Project;
+
+/// A table is asked for of which nothing was rejected.
+pub(crate) static QUARANTINE_EMPTY: Code = Code {
+    name: "E-QUARANTINE-EMPTY",
+    kind: ErrorKind::Usage,
+    meaning: "The quarantine holds no rows of this table.",
+    remedy: "`pipeline quarantine list` lists the tables that have some.",
+};
+
+/// Runs that are looked at, newest first.
+const RUNS_SEARCHED: usize = 10_000;
+
+/// Characters of a row that a terminal gets; `--output json` gives all.
+const ROW_CHARACTERS_SHOWN: usize = 400;
+
+/// A row that did not fit, and when it was met.
+struct Kept {
+    table: TableName,
+    run: String,
+    at: Timestamp,
+    row: Rejected,
+}
+
+/// Everything kept, oldest first; and how many snapshots were removed since.
+struct Held {
+    kept: Vec<Kept>,
+    snapshots_gone: usize,
+}
+
+pub(crate) async fn quarantine(global: &Global, printer: Printer, arguments: QuarantineArguments) -> Result<()> {
+    let project = Project::open(global, printer)?;
+    let held = read(&project).await?;
+    if held.snapshots_gone > 0 {
+        printer.note(format!("{} snapshots with rejected rows are no longer in the landing", held.snapshots_gone));
+    }
+    match arguments.command {
+        QuarantineCommand::List => list(printer, &held.kept),
+        QuarantineCommand::Show { table, limit } => show(printer, &held.kept, &table, limit),
+    }
+}
+
+/// A row that is read again by every run (because of a lookback) is kept once, as it was met last.
+async fn read(project: &Project) -> Result<Held> {
+    let ledger = project.ledger().await?;
+    let landing = project.landing().await?;
+    let mut rows: BTreeMap<(TableName, String, String), Kept> = BTreeMap::new();
+    let mut snapshots_gone = 0;
+    let mut runs = ledger.runs(None, RUNS_SEARCHED).await?;
+    runs.reverse();
+    for run in runs {
+        for recorded in ledger.entries(&run.run).await? {
+            let Entry::Landed { manifest, rejected: 1.., .. } = recorded.entry else { continue };
+            let Ok(snapshot) = landing.open(&manifest).await else {
+                snapshots_gone += 1;
+                continue;
+            };
+            let table = snapshot.manifest().contract.table.clone();
+            for row in snapshot.rejected().await? {
+                let place = (table.clone(), row.position.clone(), row.column.clone());
+                rows.insert(place, Kept { table: table.clone(), run: run.run.clone(), at: recorded.at, row });
+            }
+        }
+    }
+    Ok(Held { kept: rows.into_values().collect(), snapshots_gone })
+}
+
+/// The rows of one cause.
+struct Cause {
+    rows: u64,
+    first: Timestamp,
+    last: Timestamp,
+    runs: BTreeSet<String>,
+}
+
+fn list(printer: Printer, kept: &[Kept]) -> Result<()> {
+    let mut causes: BTreeMap<(String, &str, &str), Cause> = BTreeMap::new();
+    for row in kept {
+        let new = || Cause { rows: 0, first: row.at, last: row.at, runs: BTreeSet::new() };
+        let cause = causes.entry((row.table.to_string(), &row.row.column, &row.row.reason)).or_insert_with(new);
+        cause.rows += 1;
+        cause.first = cause.first.min(row.at);
+        cause.last = cause.last.max(row.at);
+        cause.runs.insert(row.run.clone());
+    }
+    if printer.form != OutputForm::Human {
+        let causes = causes.iter().map(|((table, column, reason), cause)| {
+            json!({ "table": table, "column": column, "reason": reason, "rows": cause.rows, "first_at": cause.first, "last_at": cause.last,
+                "runs": cause.runs, "fix": fix(reason) })
+        });
+        let causes: Vec<Value> = causes.collect();
+        return printer.json(&json!({ "schema_version": 1, "causes": causes }));
+    }
+    if causes.is_empty() {
+        printer.line("no row was rejected");
+        return Ok(());
+    }
+    let rows = causes.iter().map(|((table, column, reason), cause)| {
+        vec![table.clone(), (*column).to_owned(), count(cause.rows), day(cause.last), (*reason).to_owned()]
+    });
+    printer.line(table(&["table", "column", "rows", "last met", "cause"], &[2], rows));
+    let fixes: BTreeSet<&str> = causes.keys().map(|(_, _, reason)| fix(reason)).collect();
+    printer.line("");
+    for fix in fixes {
+        printer.line(format!("{} {fix}", printer.styled(Style::Dim, "fix:")));
+    }
+    printer.line(format!("{} `pipeline quarantine show TABLE` shows the rows", printer.styled(Style::Dim, "next:")));
+    Ok(())
+}
+
+fn show(printer: Printer, kept: &[Kept], table: &str, limit: usize) -> Result<()> {
+    let rows: Vec<&Kept> = kept.iter().filter(|row| row.table.to_string() == table).collect();
+    if rows.is_empty() {
+        return Err(Error::new(&QUARANTINE_EMPTY, format!("no row of table \"{table}\" is in quarantine")));
+    }
+    if printer.form != OutputForm::Human {
+        let shown: Vec<Value> = rows.iter().take(limit).map(|row| as_json(row)).collect();
+        return printer.json(&json!({ "schema_version": 1, "table": table, "rows_total": rows.len(), "rows": shown }));
+    }
+    for row in rows.iter().take(limit) {
+        let Rejected { column, reason, position, raw, format } = &row.row;
+        printer.line(format!("{}  {position}", printer.styled(Style::Strong, column)));
+        printer.line(format!("  {reason}"));
+        let text = rejected_text(&row.row).map_or_else(|| format!("{} bytes of {format}", count(raw.len() as u64)), shortened);
+        printer.line(format!("  {}", printer.styled(Style::Dim, text)));
+    }
+    if rows.len() > limit {
+        printer.note(format!("{} of {} rows; --limit shows more", limit, rows.len()));
+    }
+    Ok(())
+}
+
+fn as_json(kept: &Kept) -> Value {
+    let Rejected { column, reason, position, raw, format } = &kept.row;
+    let document: Option<Value> = rejected_text(&kept.row).and_then(|text| serde_json::from_str(&text).ok());
+    json!({ "column": column, "reason": reason, "position": position, "run": kept.run, "at": kept.at, "format": format,
+        "bytes": raw.len(), "row": document })
+}
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(ROW_CHARACTERS_SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+fn day(at: Timestamp) -> String {
+    at.to_chrono().format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// What mends rows of a cause, in general: reasons are sentences about types, NULLs and broken bytes.
+fn fix(reason: &str) -> &'static str {
+    if reason.contains("NULL") || reason.contains("missing") {
+        "let the column be NULL in the contract (without `not null`), or fill the value in the source"
+    } else if reason.contains("UTF-8") || reason.contains("document") || reason.contains("bytes") {
+        "mend the row in the source; it is read again once it changes, or with --full-refresh"
+    } else {
+        "correct the value in the source, or declare the column so that it fits (`text` and `json` take more); then --full-refresh reads it again"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_rows_are_cut_between_characters() {
+        assert_eq!(shortened("ż".repeat(400)), "ż".repeat(400));
+        assert_eq!(shortened("ż".repeat(401)), format!("{}…", "ż".repeat(400)));
+    }
+}
