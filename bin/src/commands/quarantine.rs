@@ -28,12 +28,50 @@ const RUNS_SEARCHED: usize = 10_000;
 /// Characters of a row that a terminal gets; `--output json` gives all.
 const ROW_CHARACTERS_SHOWN: usize = 400;
 
+/// Values that a terminal gets of a row.
+const VALUES_SHOWN: usize = 5;
+
 /// A row that did not fit, and when it was met.
 struct Kept {
     table: TableName,
     run: String,
     at: Timestamp,
     row: Rejected,
+    /// Where the source has what did not fit.
+    source_path: Option<String>,
+}
+
+impl Kept {
+    fn document(&self) -> Option<Value> {
+        rejected_text(&self.row).and_then(|text| serde_json::from_str(&text).ok())
+    }
+
+    /// The values where the source has what did not fit: several if it is in a list.
+    fn values(&self) -> Vec<Value> {
+        let mut found = Vec::new();
+        if let (Some(document), Some(path)) = (self.document(), &self.source_path) {
+            values_at(&document, path, &mut found);
+        }
+        found
+    }
+}
+
+/// The values at a path. In lists each element is looked into, unless the path counts them.
+fn values_at(within: &Value, path: &str, found: &mut Vec<Value>) {
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    let next = match within {
+        Value::Object(fields) => fields.get(name),
+        Value::Array(elements) => match name.parse::<usize>() {
+            Ok(index) => elements.get(index),
+            Err(_) => return elements.iter().for_each(|element| values_at(element, path, found)),
+        },
+        _ => None,
+    };
+    match (next, rest) {
+        (Some(next), Some(rest)) => values_at(next, rest, found),
+        (Some(value), None) => found.push(value.clone()),
+        (None, _) => {}
+    }
 }
 
 /// Everything kept, oldest first; and how many snapshots were removed since.
@@ -72,7 +110,8 @@ async fn read(project: &Project) -> Result<Held> {
             let table = snapshot.manifest().contract.table.clone();
             for row in snapshot.rejected().await? {
                 let place = (table.clone(), row.position.clone(), row.column.clone());
-                rows.insert(place, Kept { table: table.clone(), run: run.run.clone(), at: recorded.at, row });
+                let source_path = snapshot.manifest().contract.source_path(&row.column);
+                rows.insert(place, Kept { table: table.clone(), run: run.run.clone(), at: recorded.at, row, source_path });
             }
         }
     }
@@ -135,6 +174,10 @@ fn show(printer: Printer, kept: &[Kept], table: &str, limit: usize) -> Result<()
         let Rejected { column, reason, position, raw, format } = &row.row;
         printer.line(format!("{}  {position}", printer.styled(Style::Strong, column)));
         printer.line(format!("  {reason}"));
+        let values: Vec<String> = row.values().iter().take(VALUES_SHOWN).map(|value| shortened(value.to_string())).collect();
+        if let (Some(path), false) = (&row.source_path, values.is_empty()) {
+            printer.line(format!("  {path}: {}", printer.styled(Style::Warn, values.join(", "))));
+        }
         let text = rejected_text(&row.row).map_or_else(|| format!("{} bytes of {format}", count(raw.len() as u64)), shortened);
         printer.line(format!("  {}", printer.styled(Style::Dim, text)));
     }
@@ -146,9 +189,8 @@ fn show(printer: Printer, kept: &[Kept], table: &str, limit: usize) -> Result<()
 
 fn as_json(kept: &Kept) -> Value {
     let Rejected { column, reason, position, raw, format } = &kept.row;
-    let document: Option<Value> = rejected_text(&kept.row).and_then(|text| serde_json::from_str(&text).ok());
     json!({ "column": column, "reason": reason, "position": position, "run": kept.run, "at": kept.at, "format": format,
-        "bytes": raw.len(), "row": document })
+        "bytes": raw.len(), "source_path": kept.source_path, "values": kept.values(), "row": kept.document() })
 }
 
 fn shortened(text: String) -> String {
@@ -176,6 +218,19 @@ fn fix(reason: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_are_found_in_lists_too() {
+        let document = json!({"items": [{"unitPrice": 1.5}, {"unitPrice": "2"}, {}], "at": {"coordinates": [7, 8]}});
+        let at = |path: &str| {
+            let mut found = Vec::new();
+            values_at(&document, path, &mut found);
+            Value::from(found)
+        };
+        assert_eq!(at("items.unitPrice"), json!([1.5, "2"]));
+        assert_eq!(at("at.coordinates.1"), json!([8]));
+        assert_eq!(at("at.nothing.1"), json!([]));
+    }
 
     #[test]
     fn long_rows_are_cut_between_characters() {

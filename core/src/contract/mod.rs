@@ -95,6 +95,25 @@ pub struct Contract {
 }
 
 impl Contract {
+    /// Where the source has what a column's path means, such as `items.unitPrice` for `items.unit_price`; None if there is no such column.
+    #[must_use]
+    pub fn source_path(&self, path: &str) -> Option<String> {
+        let mut names = path.split('.');
+        let name = names.next()?;
+        let column = self.columns.iter().find(|column| column.name.as_str() == name)?;
+        let (mut place, mut data_type) = (column.from.clone(), &column.data_type);
+        for name in names {
+            while let ColumnType::List(item) = data_type {
+                data_type = item;
+            }
+            let ColumnType::Struct(fields) = data_type else { return None };
+            let field = fields.iter().find(|field| field.name == name)?;
+            place = format!("{place}.{}", field.from);
+            data_type = &field.data_type;
+        }
+        Some(place)
+    }
+
     /// Checks that names are unique, that key and cursor exist, and that keys cannot be NULL.
     ///
     /// # Errors

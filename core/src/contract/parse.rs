@@ -262,6 +262,21 @@ mod tests {
     }
 
     #[test]
+    fn a_columns_path_leads_to_the_source() {
+        let columns =
+            [("items", "list<struct<price decimal(18,2) from unitPrice, at struct<x int> from geo.point>> from lines"), ("total", "int")];
+        let spelled = |name: &str| format!("the_{name}");
+        let columns = columns.map(|(name, text)| parse_column(&ColumnName::new(name).unwrap(), text, &spelled).unwrap());
+        let table = crate::name::TableName::new("shop", "orders").unwrap();
+        let contract = super::super::Contract { table, columns: columns.into(), key: Vec::new(), cursor: None, description: String::new() };
+        let path = |column: &str| contract.source_path(column);
+        assert_eq!(path("items.price").as_deref(), Some("lines.unitPrice"));
+        assert_eq!(path("items.at.x").as_deref(), Some("lines.geo.point.the_x"));
+        assert_eq!(path("total").as_deref(), Some("the_total"));
+        assert_eq!((path("items.nothing"), path("total.x"), path("nothing")), (None, None, None));
+    }
+
+    #[test]
     fn the_source_spelling_is_the_default() {
         assert_eq!(column("struct<one text>").unwrap().from, "the_total");
     }

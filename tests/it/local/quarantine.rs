@@ -43,6 +43,7 @@ fn what_did_not_fit_is_listed_by_cause_and_shown_row_by_row() {
     for row in rows {
         assert!(row["row"]["_id"].is_object(), "the document is there: {row}");
         assert!(row["row"].get("channel").is_none(), "what is personal is not: {row}");
+        assert!(row["values"].as_array().is_some_and(|values| !values.is_empty()), "what did not fit is told: {row}");
         assert!(row["position"].as_str().unwrap().starts_with("offset "), "{row}");
     }
     let one = project.pipeline(&["quarantine", "show", "shop.orders", "--limit", "1"]);
