@@ -23,6 +23,11 @@ use crate::window::{Timestamp, Window};
 /// - Batches follow `contract().schema()`, or `contract().changes_schema()` where the plan says [`ExtractPlan::is_changes`], and hold
 ///   at most a few MiB, so that the engine's budget can bound memory.
 ///
+/// # One cut for all sources
+/// Before the first plan of a run the engine asks every table for its [`cut`](Self::cut): from then on the source shows what it showed at
+/// that moment, as far as it can, and what is newer than [`Request::cut`] (the earliest of all sources' cuts) waits for the next run. So an
+/// order that is here has its payment here too, if it had one, whichever databases they are in.
+///
 /// # Capturing changes
 /// A source that keeps a log of its changes can be read by it, and deletions arrive. One reading goes `prepare`, `plan`, `read`, `finish`,
 /// the loads, the checkpoint's entry in the ledger, `committed`; a crash between any two is mended by beginning again at `prepare`:
@@ -43,6 +48,12 @@ pub trait Extractor: Debug + Send + Sync {
     /// where only a plan is wanted.
     async fn prepare(&self) -> Result<()> {
         Ok(())
+    }
+
+    /// Pins what the source shows in this run, the same for all its tables, and says what that is. None where nothing can be pinned.
+    /// Called after `prepare` and before the first `plan` of a run; repeatable until `finish`.
+    async fn cut(&self) -> Result<Option<SourceCut>> {
+        Ok(None)
     }
 
     /// Cuts what is to be read into slices. Reads metadata and the log of changes only, and changes nothing at the source.
@@ -75,10 +86,21 @@ pub trait Extractor: Debug + Send + Sync {
 pub struct Request {
     /// Only rows whose cursor lies in this window; None: everything after the checkpoint.
     pub window: Option<Window>,
+    /// Rows whose cursor is a time after this, but not after the source's own time, wait for the next run. None: nothing waits.
+    pub cut: Option<Timestamp>,
     /// How far before the checkpoint to read again, so that rows which became visible late still arrive. Microseconds.
     pub lookback_us: i64,
     /// How many slices can be read at once.
     pub slices_wanted: usize,
+}
+
+/// What a source shows in one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceCut {
+    /// The place in the source's history, in a spelling of its own: a position in its log, a cluster time.
+    pub place: String,
+    /// The same by the source's clock: what was committed before is shown.
+    pub at: Timestamp,
 }
 
 /// How far a table has been read.

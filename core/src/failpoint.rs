@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock};
 /// Every point, in the order a run meets them. A name that is not here is an error of ours.
 pub const NAMES: &[&str] = &[
     "run.after_start",
+    "run.after_cut",
     "extract.after_plan",
     "landing.after_part",
     "landing.before_manifest",

@@ -1,12 +1,13 @@
 //! What the program remembers between runs: an append-only history, and leases that keep two runs apart.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, ErrorKind, Result};
-use crate::extract::Checkpoint;
+use crate::extract::{Checkpoint, SourceCut};
 use crate::load::Receipt;
 use crate::name::TableName;
 use crate::run::{RunRequest, RunStatus, StepReport};
@@ -45,6 +46,13 @@ pub enum Entry {
     RunStarted {
         /// What was asked for; a resumed run goes by this, not by the command that resumed it.
         request: RunRequest,
+    },
+    /// The sources' cuts are pinned, before anything is read.
+    CutTaken {
+        /// What is newer waits for the next run; None if one source alone is read, whose own cut says it all.
+        cut: Option<Timestamp>,
+        /// Each source's cut.
+        sources: BTreeMap<String, SourceCut>,
     },
     /// A step's snapshot exists.
     Landed {

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::string_slice))]
 
 pub mod bson;
+mod changes;
 pub mod files;
 mod json;
 pub mod kind;

@@ -5,10 +5,12 @@
 mod again;
 mod architecture;
 mod capture;
+mod cut;
 mod loaders;
 mod local;
 mod opensearch;
 mod program;
 mod servers;
 mod services;
+mod streams;
 mod warehouse;

@@ -97,18 +97,31 @@ fn show(printer: Printer, run: &RunOverview, entries: &[Recorded]) -> Result<()>
         Entry::RunFinished { error, .. } => error.clone(),
         _ => None,
     });
+    let cut = entries.iter().rev().find_map(|recorded| match &recorded.entry {
+        Entry::CutTaken { cut, sources } => Some((cut, sources)),
+        _ => None,
+    });
     let to_do: Vec<&str> = steps
         .iter()
         .filter(|step| matches!(step.status, StepStatus::Failed | StepStatus::Skipped))
         .map(|step| step.name.as_str())
         .collect();
     if printer.form != OutputForm::Human {
-        return printer.json(&json!({ "schema_version": 1, "run_id": run.run, "pipeline": run.pipeline, "status": state.status,
+        let cut = cut.map(|(cut, sources)| json!({ "cut": cut, "sources": sources }));
+        return printer.json(&json!({ "schema_version": 1, "run_id": run.run, "cut": cut, "pipeline": run.pipeline, "status": state.status,
             "request": run.request, "started_at": run.started_at, "last_at": run.last_at, "steps": steps, "error": error, "to_do": to_do }));
     }
     let (text, style) = word(state.status);
     printer.line(format!("{} {} {}", printer.styled(Style::Strong, &run.pipeline), run.run, printer.styled(style, text)));
     printer.line(format!("began {}, as of {}", seconds(run.started_at), run.request.as_of));
+    if let Some((cut, sources)) = cut {
+        if let Some(cut) = cut {
+            printer.line(format!("cut at {cut}: what is newer in any source waits for the next run"));
+        }
+        for (source, cut) in sources {
+            printer.line(printer.styled(Style::Dim, format!("  {source} at {} ({})", cut.at, cut.place)));
+        }
+    }
     printer.line("");
     printer.line(printer.step_table(&steps));
     let rows: u64 = steps.iter().map(|step| step.rows_rejected).sum();

@@ -250,7 +250,11 @@ impl SqliteLedger {
                 .bind(pipeline)
                 .bind(window.from.microseconds())
                 .bind(window.to.microseconds()),
-            Entry::Landed { .. } | Entry::LoadPlanned { .. } | Entry::Loaded { .. } | Entry::StepFinished { .. } => return Ok(()),
+            Entry::CutTaken { .. }
+            | Entry::Landed { .. }
+            | Entry::LoadPlanned { .. }
+            | Entry::Loaded { .. }
+            | Entry::StepFinished { .. } => return Ok(()),
         };
         index.execute(&mut *connection).await.map_err(|error| self.error(&error))?;
         Ok(())

@@ -98,11 +98,12 @@ impl Engine {
             (true, _) | (_, Some(_)) => None,
             (false, None) => self.parts.ledger.checkpoint(&self.parts.pipeline, &contract.table).await?,
         };
-        let request =
-            Request { window: context.request.window, lookback_us: source.lookback_us, slices_wanted: self.settings.slices_in_flight_max };
-        if request.window.is_none() {
-            source.extractor.prepare().await?;
-        }
+        let request = Request {
+            window: context.request.window,
+            cut: context.cut.get().copied().flatten(),
+            lookback_us: source.lookback_us,
+            slices_wanted: self.settings.slices_in_flight_max,
+        };
         let plan = source.extractor.plan(&request, after.as_ref()).await?;
         failpoint::reached("extract.after_plan");
         if plan.slices.is_empty() {

@@ -1,6 +1,7 @@
 //! The run loop: what is read, made and loaded, in which order, and what a crash leaves to do.
 //!
 //! ```text
+//! for all tables    prepare → cut → ledger: cut
 //! for each table    plan → slices → landing (manifest) → ledger: landed → lake → ledger: loaded, checkpoint
 //! for each model    compute → landing (changes)        → ledger: landed → lake → each destination → ledger: done
 //! ```
@@ -8,6 +9,7 @@
 //! loaded; the ledger is the history, and the memory of what a killed run had landed already.
 
 mod backfill;
+mod cut;
 mod extract;
 mod loading;
 mod modelling;
@@ -19,7 +21,7 @@ mod stop;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use async_trait::async_trait;
 use tracing::Instrument;
@@ -39,6 +41,7 @@ use crate::ledger::{Entry, LEASE, Lease, Ledger};
 use crate::load::Loader;
 use crate::model::Models;
 use crate::name::TableName;
+use crate::window::Timestamp;
 
 /// A table of a source, connected.
 #[derive(Debug, Clone)]
@@ -155,6 +158,8 @@ struct RunContext {
     lease: Lease,
     request: RunRequest,
     state: RunState,
+    /// What is newer waits for the next run.
+    cut: OnceLock<Option<Timestamp>>,
     reports: Mutex<Vec<StepReport>>,
     warnings: Mutex<Vec<String>>,
 }
@@ -247,6 +252,7 @@ impl Engine {
             lease: lease.clone(),
             request: request.clone(),
             state,
+            cut: OnceLock::new(),
             reports: Mutex::default(),
             warnings: Mutex::default(),
         });
@@ -293,6 +299,7 @@ impl Engine {
         futures::future::try_join_all(checks).await?;
         let sources: HashMap<TableName, SourceTable> =
             opened.into_iter().map(|source| (source.extractor.contract().table.clone(), source)).collect();
+        self.take_cut(context, &sources).await?;
         let sources = Arc::new(sources);
         let graph = self.graph();
         let engine = self.clone();
@@ -368,6 +375,6 @@ fn new_run_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-fn milliseconds_between(from: crate::window::Timestamp, to: crate::window::Timestamp) -> u64 {
+fn milliseconds_between(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from((to.microseconds() - from.microseconds()) / 1000).unwrap_or(0)
 }

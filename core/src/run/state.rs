@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::report::{RunRequest, RunStatus};
 use crate::ledger::{Entry, Recorded};
 use crate::load::Receipt;
+use crate::window::Timestamp;
 
 /// What an earlier attempt of a run got done.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -13,6 +14,8 @@ pub struct RunState {
     pub request: Option<RunRequest>,
     /// How it ended; None if it did not.
     pub status: Option<RunStatus>,
+    /// What is newer than this waits, also when the run is continued later.
+    pub cut: Option<Timestamp>,
     landed: HashMap<String, Landed>,
     planned: HashMap<String, Planned>,
     loaded: HashMap<(String, String), Receipt>,
@@ -55,6 +58,7 @@ impl RunState {
                 self.request.get_or_insert_with(|| request.clone());
                 self.status = None;
             }
+            Entry::CutTaken { cut, .. } => self.cut = self.cut.or(*cut),
             Entry::Landed { step, manifest, rejected } => {
                 self.landed.insert(step.clone(), Landed { manifest: manifest.clone(), rejected: *rejected });
             }

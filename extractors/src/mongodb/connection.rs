@@ -9,7 +9,9 @@ use pipeline_core::error::{Error, Result};
 use pipeline_core::extract::Extractor;
 use pipeline_core::privacy::PrivacyKey;
 
+use super::cut::SharedCuts;
 use super::error::{CURSOR, Failure, URL};
+use super::log::CaptureOptions;
 use super::options::{MongoOptions, TableOptions};
 use super::plan::MongoExtractor;
 use crate::bson::{CursorField, Decoder};
@@ -18,6 +20,9 @@ use crate::bson::{CursorField, Decoder};
 #[derive(Clone)]
 pub struct Connection {
     database: Database,
+    cuts: SharedCuts,
+    capture: Option<CaptureOptions>,
+    consistent_snapshot: bool,
 }
 
 impl Connection {
@@ -35,7 +40,12 @@ impl Connection {
         };
         let client = Client::with_options(client_options)
             .map_err(|error| Failure::of(&error).about("the MongoDB connection string cannot be used"))?;
-        let connection = Self { database: client.database(&name) };
+        let connection = Self {
+            database: client.database(&name),
+            cuts: SharedCuts::default(),
+            capture: options.capture.clone(),
+            consistent_snapshot: options.consistent_snapshot,
+        };
         connection.command(doc! {"ping": 1}, "the MongoDB server could not be asked for a sign of life").await?;
         Ok(connection)
     }
@@ -61,11 +71,21 @@ impl Connection {
             return Err(Error::new(&CURSOR, format!("table \"{}\" has a cursor of a type that documents do not have", contract.table)));
         }
         let collection = table.collection.clone().unwrap_or_else(|| contract.table.table().to_owned());
-        Ok(Box::new(MongoExtractor::new(self.clone(), collection, contract, cursor, key)))
+        let capture = self.capture.clone().filter(|_| !table.by_cursor);
+        Ok(Box::new(MongoExtractor::new(self.clone(), collection, contract, cursor, key, capture)))
     }
 
     pub(super) fn database(&self) -> &Database {
         &self.database
+    }
+
+    pub(super) fn cuts(&self) -> &SharedCuts {
+        &self.cuts
+    }
+
+    /// Whether all tables of a run are to be seen as they were at its beginning.
+    pub(super) fn is_consistent(&self) -> bool {
+        self.consistent_snapshot
     }
 
     pub(super) async fn command(&self, command: Document, failed: &str) -> Result<Document> {

@@ -12,6 +12,23 @@ pub static UNREACHABLE: Code = Code {
     remedy: "Check that the host of the connection string is reachable from here and that its replica set has a member for the read preference.",
 };
 
+/// Changes cannot be captured.
+pub static CAPTURE: Code = Code {
+    name: "E-MONGO-CAPTURE",
+    kind: ErrorKind::Usage,
+    meaning: "The changes of a collection cannot be captured: its deployment has no change streams, it is a view, or its key is not its `_id`.",
+    remedy: "Follow the hint, or set `capture = \"cursor\"` for the table.",
+};
+
+/// The server's log is too short.
+pub static HISTORY: Code = Code {
+    name: "E-MONGO-HISTORY",
+    kind: ErrorKind::Data,
+    meaning: "The server's log of changes (its oplog) does not reach back to the last reading, so changes in between are not known.",
+    remedy: "Run with --full-refresh, which reads the collection whole; set `reread_when_lost = true` for the source to have that done by itself, \
+             and give the server a longer oplog (replSetResizeOplog) or run more often.",
+};
+
 /// The credentials are refused.
 pub static AUTH: Code = Code {
     name: "E-MONGO-AUTH",
@@ -95,6 +112,10 @@ pub(super) enum Failure {
     Ended { code: i32, name: String },
     #[error("the server refused the command (code {code}, {name})")]
     Refused { code: i32, name: String },
+    #[error("the server does not keep what it showed at the run's beginning (code {code}, {name})")]
+    History { code: i32, name: String },
+    #[error("the server said nothing for {seconds} seconds")]
+    Silent { seconds: u64 },
     #[error("the server's answer could not be read")]
     Reply,
 }
@@ -114,6 +135,8 @@ impl Failure {
                 match code {
                     18 => Self::Authentication,
                     13 => Self::Unauthorized,
+                    // InvalidOptions, NotAReplicaSet, SnapshotTooOld, SnapshotUnavailable: what is asked of readings at a cluster time.
+                    72 | 123 | 239 | 246 => Self::History { code, name },
                     // Host, network, time limits, cursor forgotten, elections, shutdown.
                     6 | 7 | 43 | 50 | 89 | 91 | 134 | 189 | 237 | 262 | 9001 | 10107 | 11600 | 11602 | 13388 | 13435 | 13436 => {
                         Self::Ended { code, name }
@@ -131,7 +154,7 @@ impl Failure {
             Self::Authentication => &AUTH,
             Self::Unauthorized => &DENIED,
             Self::ConnectionString => &URL,
-            Self::Ended { .. } => &LOST,
+            Self::Ended { .. } | Self::History { .. } | Self::Silent { .. } => &LOST,
             Self::Refused { .. } => &COMMAND,
             Self::Reply => &REPLY,
         }

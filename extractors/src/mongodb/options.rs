@@ -6,6 +6,8 @@ use std::time::Duration;
 use pipeline_core::config::{Options, Secret};
 use pipeline_core::error::Result;
 
+use super::log::CaptureOptions;
+
 /// How long to look for a server, and for a connection to it, if the configuration says nothing.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
@@ -54,6 +56,10 @@ pub struct MongoConfig {
     pub application_name: Option<String>,
     /// How long to look for a server; without it, what the connection string says, or 10 seconds.
     pub timeout: Option<Duration>,
+    /// Whether all tables are read as they were at the run's beginning, where the server keeps that history.
+    pub consistent_snapshot: bool,
+    /// How changes are captured from the change stream; None reads by the cursor.
+    pub capture: Option<CaptureOptions>,
 }
 
 impl MongoConfig {
@@ -77,8 +83,10 @@ impl MongoConfig {
             .transpose()?;
         let application_name = options.text("application_name")?;
         let timeout = options.duration_us("timeout")?.map(|us| Duration::from_micros(us.unsigned_abs()));
+        let consistent_snapshot = options.boolean("consistent_snapshot")?.unwrap_or(true);
+        let capture = capture(&mut options)?;
         options.end()?;
-        Ok(Self { url, database, read_preference, application_name, timeout })
+        Ok(Self { url, database, read_preference, application_name, timeout, consistent_snapshot, capture })
     }
 
     /// With the connection string that the secret holds.
@@ -90,7 +98,40 @@ impl MongoConfig {
             read_preference: self.read_preference,
             application_name: self.application_name,
             timeout: self.timeout,
+            consistent_snapshot: self.consistent_snapshot,
+            capture: self.capture,
         }
+    }
+}
+
+/// Whether changes come from the change stream; the other keys mean nothing otherwise.
+fn capture(options: &mut Options) -> Result<Option<CaptureOptions>> {
+    let is_log = captures(options)?.unwrap_or(false);
+    let changes_max = options.number("changes_max")?;
+    let reread_when_lost = options.boolean("reread_when_lost")?;
+    if !is_log {
+        let given = [("changes_max", changes_max.is_some()), ("reread_when_lost", reread_when_lost.is_some())];
+        return match given.iter().find(|(_, is_given)| *is_given) {
+            Some((key, _)) => Err(options
+                .error(key, format!("\"{key}\" means nothing without capture from the log"))
+                .hint("Set `capture = \"log\"` beside it, or remove it.")),
+            None => Ok(None),
+        };
+    }
+    let default = CaptureOptions::default();
+    Ok(Some(CaptureOptions {
+        changes_max: changes_max.unwrap_or(default.changes_max),
+        reread_when_lost: reread_when_lost.unwrap_or(default.reread_when_lost),
+    }))
+}
+
+/// What `capture` says: true for the log, false for the cursor.
+fn captures(options: &mut Options) -> Result<Option<bool>> {
+    match options.text("capture")?.as_deref() {
+        None => Ok(None),
+        Some("log") => Ok(Some(true)),
+        Some("cursor") => Ok(Some(false)),
+        Some(other) => Err(options.error("capture", format!("capture \"{other}\" is not known")).hint("Use \"cursor\" or \"log\".")),
     }
 }
 
@@ -107,13 +148,17 @@ pub struct MongoOptions {
     pub application_name: Option<String>,
     /// As in [`MongoConfig`].
     pub timeout: Option<Duration>,
+    /// As in [`MongoConfig`].
+    pub consistent_snapshot: bool,
+    /// As in [`MongoConfig`].
+    pub capture: Option<CaptureOptions>,
 }
 
 impl MongoOptions {
     /// A deployment by its connection string alone.
     #[must_use]
     pub fn new(url: String) -> Self {
-        Self { url, database: None, read_preference: None, application_name: None, timeout: None }
+        Self { url, database: None, read_preference: None, application_name: None, timeout: None, consistent_snapshot: true, capture: None }
     }
 
     /// The driver's options. The configuration wins over the connection string, which wins over the defaults.
@@ -149,6 +194,8 @@ impl fmt::Debug for MongoOptions {
 pub struct TableOptions {
     /// The collection's name, if it is not the table's.
     pub collection: Option<String>,
+    /// Whether the table is read by its cursor although its source captures changes from the log.
+    pub by_cursor: bool,
 }
 
 impl TableOptions {
@@ -159,7 +206,17 @@ impl TableOptions {
     pub fn read(mut options: Options) -> Result<Self> {
         let collection = options.text("collection")?;
         options.text("file")?;
+        let by_cursor = match captures(&mut options)? {
+            Some(true) => {
+                let error = options.error("capture", "changes are captured for a source, not for a table alone");
+                return Err(
+                    error.hint("Set `capture = \"log\"` in the source's section, and \"cursor\" for tables that shall not be captured.")
+                );
+            }
+            Some(false) => true,
+            None => false,
+        };
         options.end()?;
-        Ok(Self { collection })
+        Ok(Self { collection, by_cursor })
     }
 }

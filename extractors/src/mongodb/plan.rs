@@ -1,21 +1,25 @@
 //! What is to be read from a collection.
 
-use ::bson::{Document, doc, oid::ObjectId};
+use std::sync::{Arc, Mutex};
+
+use ::bson::{Bson, Document, doc, oid::ObjectId};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use mongodb::Collection;
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
-use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Extractor, Request, Slice};
+use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Extractor, Request, Slice, SourceCut};
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::Quarantine;
 use pipeline_core::window::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::connection::Connection;
-use super::error::{COLLECTION, CURSOR, Failure};
+use super::cut::{SharedCuts, State};
+use super::error::{CAPTURE, COLLECTION, CURSOR, Failure};
 use super::filter::{self, Bound};
+use super::log::{self, CaptureOptions, Change, Chunk};
 use super::read;
 use crate::bson::{CursorField, CursorValue};
 
@@ -33,7 +37,23 @@ pub(super) struct MongoExtractor {
     contract: Contract,
     cursor: Option<CursorField>,
     key: Option<PrivacyKey>,
+    /// How its changes are captured, if they are.
+    capture: Option<CaptureOptions>,
+    /// The table's number among those of its deployment.
+    number: usize,
+    planned: Mutex<Planned>,
 }
+
+/// What the last plan found out, which its slices need.
+#[derive(Debug, Clone, Default)]
+struct Planned {
+    state: State,
+    /// What each slice reads, if they are changes.
+    chunks: Arc<Vec<Chunk>>,
+}
+
+/// What the range of a slice of changes calls the place of its chunk.
+const CHUNK: &str = "chunk";
 
 /// The range of a slice: the filter as Extended JSON, and how many documents to ask for at once.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,8 +69,10 @@ impl MongoExtractor {
         contract: Contract,
         cursor: Option<CursorField>,
         key: Option<PrivacyKey>,
+        capture: Option<CaptureOptions>,
     ) -> Self {
-        Self { connection, collection, contract, cursor, key }
+        let number = connection.cuts().join();
+        Self { connection, collection, contract, cursor, key, capture, number, planned: Mutex::default() }
     }
 
     fn documents(&self) -> Collection<Document> {
@@ -61,14 +83,19 @@ impl MongoExtractor {
         Failure::of(error).about(format!("collection \"{}\" of database \"{}\" {what}", self.collection, self.connection.database().name()))
     }
 
-    /// Whether the collection is there, and whether it is a view.
-    async fn look(&self) -> Result<bool> {
-        let command = doc! {"listCollections": 1, "filter": {"name": &self.collection}, "nameOnly": true, "authorizedCollections": true};
+    /// Looks whether the collection is there, and what it is.
+    async fn look(&self) -> Result<Found> {
+        let mut command = doc! {"listCollections": 1, "filter": {"name": &self.collection}, "authorizedCollections": true};
+        // More than the names is for users who may list collections.
+        command.insert("nameOnly", self.capture.is_none());
         let found =
             self.connection.database().run_cursor_command(command).await.map_err(|error| self.failed(&error, "could not be looked for"))?;
         let found: Vec<Document> = found.try_collect().await.map_err(|error| self.failed(&error, "could not be looked for"))?;
         match found.iter().find(|entry| entry.get_str("name").is_ok_and(|name| name == self.collection)) {
-            Some(entry) => Ok(entry.get_str("type").is_ok_and(|kind| kind == "view")),
+            Some(entry) => Ok(Found {
+                is_view: entry.get_str("type").is_ok_and(|kind| kind == "view"),
+                uuid: entry.get_document("info").ok().and_then(|info| info.get("uuid")).cloned(),
+            }),
             None => Err(Error::new(
                 &COLLECTION,
                 format!(
@@ -134,9 +161,8 @@ impl MongoExtractor {
         Ok(found.and_then(|document| document.get_object_id("_id").ok()))
     }
 
-    /// How many documents fill about one batch, by their average size. Where the server does not tell, a cautious number.
+    /// How many documents fill about one batch, by their average size.
     async fn documents_per_batch(&self) -> u32 {
-        const CAUTIOUS: u64 = 2_000;
         let statistics = self.connection.database().run_command(doc! {"collStats": &self.collection, "scale": 1}).await.ok();
         let average = statistics.and_then(|reply| match reply.get("avgObjSize") {
             Some(::bson::Bson::Int32(size)) => u64::try_from(*size).ok(),
@@ -144,8 +170,7 @@ impl MongoExtractor {
             Some(::bson::Bson::Double(size)) => Some(size.max(0.0) as u64),
             _ => None,
         });
-        let documents = average.filter(|size| *size > 0).map_or(CAUTIOUS, |size| read::REPLY_BYTES / size);
-        u32::try_from(documents.clamp(16, 100_000)).unwrap_or(1_000)
+        read::documents_per_batch(average)
     }
 
     async fn plan_whole(&self, condition: Document, request: &Request, is_view: bool) -> Result<(Vec<Document>, Option<u64>)> {
@@ -173,9 +198,21 @@ impl Extractor for MongoExtractor {
         self.look().await.map(drop)
     }
 
+    async fn cut(&self) -> Result<Option<SourceCut>> {
+        let cut = self.connection.cuts().current(&self.connection, self.number).await?;
+        Ok(Some(cut.described()))
+    }
+
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
-        let is_view = self.look().await?;
+        let found = self.look().await?;
         let place = format!("{}.{}", self.connection.database().name(), self.collection);
+        if let Some(capture) = self.capture.as_ref().filter(|_| request.window.is_none()) {
+            return self.plan_captured(capture, &found, place, request, after).await;
+        }
+        let is_view = found.is_view;
+        let cut = self.connection.cuts().pinned(self.number).await.filter(|_| self.connection.is_consistent() && !is_view);
+        let state = self.connection.cuts().history_of(cut).map_or(State::Now, State::At);
+        self.remember(Planned { state, ..Planned::default() });
         let Some(cursor) = &self.cursor else {
             let (filters, rows_estimated) = self.plan_whole(Document::new(), request, is_view).await?;
             let checkpoint = request.window.is_none().then_some(Checkpoint { upper: Cursor::Whole, fingerprint: None });
@@ -212,7 +249,7 @@ impl Extractor for MongoExtractor {
             Some(greatest) if cursor.is_time() => {
                 let now = self.server_time().await?;
                 beyond_now = greatest > now;
-                Some(greatest.min(now))
+                Some(greatest.min(now).min(request.cut.map_or(i64::MAX, Timestamp::microseconds)))
             }
             other => other,
         };
@@ -271,20 +308,97 @@ impl Extractor for MongoExtractor {
     }
 
     async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream> {
-        let range: Range = serde_json::from_value(slice.range.clone())
-            .map_err(|_| Error::new(&BUG, "a slice of a collection holds a range that no plan made"))?;
+        let foreign = || Error::new(&BUG, "a slice of a collection holds a range that no plan made");
+        let planned = self.planned.lock().expect("no holder of this lock panics").clone();
         let reading = read::Reading {
             documents: self.documents(),
             place: format!("collection \"{}\" of database \"{}\"", self.collection, self.connection.database().name()),
             contract: self.contract.clone(),
             key: self.key.clone(),
             quarantine: quarantine.clone(),
+            state: planned.state,
+            cuts: SharedCuts::clone(self.connection.cuts()),
         };
+        if let Some(index) = slice.range.get(CHUNK).and_then(serde_json::Value::as_u64) {
+            let chunk = usize::try_from(index).ok().and_then(|index| planned.chunks.get(index)).cloned().ok_or_else(foreign)?;
+            return log::read(reading, chunk).await;
+        }
+        let range: Range = serde_json::from_value(slice.range.clone()).map_err(|_| foreign())?;
         read::read(reading, range.filter, range.documents_per_batch).await
+    }
+
+    async fn finish(&self) -> Result<()> {
+        self.remember(Planned::default());
+        self.connection.cuts().finish(self.number).await;
+        Ok(())
+    }
+
+    async fn health(&self) -> Result<Option<String>> {
+        if self.capture.is_none() {
+            return Ok(None);
+        }
+        let oldest = log::oldest(&self.connection).await;
+        Ok(Some(match oldest.map(|oldest| Timestamp::from_microseconds(i64::from(oldest.time) * 1_000_000)) {
+            Some(oldest) => format!("the server's log of changes reaches back to {oldest}"),
+            None => "how far back the server's log of changes reaches is not shown to this user".to_owned(),
+        }))
     }
 }
 
+/// What a collection is.
+struct Found {
+    is_view: bool,
+    uuid: Option<Bson>,
+}
+
 impl MongoExtractor {
+    fn remember(&self, planned: Planned) {
+        *self.planned.lock().expect("no holder of this lock panics") = planned;
+    }
+
+    /// Plans by the change stream.
+    async fn plan_captured(
+        &self,
+        capture: &CaptureOptions,
+        found: &Found,
+        place: String,
+        request: &Request,
+        after: Option<&Checkpoint>,
+    ) -> Result<ExtractPlan> {
+        if found.is_view {
+            return Err(Error::new(&CAPTURE, format!("\"{}\" is a view, which has no change stream", self.collection))
+                .hint("Set `capture = \"cursor\"` in the table's section."));
+        }
+        let cut = self.connection.cuts().current(&self.connection, self.number).await?;
+        let collection = log::Collection {
+            connection: &self.connection,
+            name: &self.collection,
+            contract: &self.contract,
+            options: capture,
+            cut,
+            uuid: found.uuid.clone(),
+        };
+        let change = log::decide(collection, after).await?;
+        let history = self.connection.cuts().history_of(Some(cut).filter(|_| self.connection.is_consistent()));
+        // A member that lags behind would lack what the checkpoint says was read.
+        let state = history.map(State::At).or(cut.time.map(State::NotBefore)).unwrap_or_default();
+        match change {
+            Change::Whole { checkpoint, summary } => {
+                self.remember(Planned { state, ..Planned::default() });
+                let (filters, rows_estimated) = self.plan_whole(Document::new(), request, false).await?;
+                self.planned(filters, Some(checkpoint), rows_estimated, summary, format!("find in {place}")).await
+            }
+            Change::Documents { checkpoint, summary, chunks, count } => {
+                let slice =
+                    |(index, chunk): (u32, &Chunk)| Slice { index, summary: chunk.summary(), range: serde_json::json!({ CHUNK: index }) };
+                let slices = (0..).zip(&chunks).map(slice).collect();
+                self.remember(Planned { state, chunks: Arc::new(chunks) });
+                let statement = format!("watch {place}, then find in it by _id");
+                Ok(ExtractPlan { slices, checkpoint: Some(checkpoint), is_changes: true, rows_estimated: Some(count), summary, statement })
+            }
+        }
+    }
+
     /// What will be asked, with a word about an index that is missing.
     async fn statement(&self, place: String, path: &str) -> String {
         match self.cursor_is_indexed(path).await {

@@ -1,9 +1,9 @@
 //! Reading a slice: one task fetches batches from the server, one thread decodes them, so that both are busy at once.
 
-use ::bson::Document;
+use ::bson::{Document, doc};
 use futures::StreamExt;
 use mongodb::Collection;
-use mongodb::raw_batch_cursor::RawBatch;
+use mongodb::raw_batch_cursor::{RawBatch, RawBatchCursor};
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
@@ -11,13 +11,14 @@ use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::{Quarantine, Rejected};
 use tokio::sync::mpsc;
 
+use super::cut::{SharedCuts, State};
 use super::error::Failure;
 use crate::bson::{self, Decoder};
 use crate::personal::Personal;
 use crate::produce::{Outlet, on_a_thread};
 
 /// How many bytes a reply of the server should have: large enough to make round trips rare, small enough to hold three of them.
-pub(super) const REPLY_BYTES: u64 = 4 << 20;
+const REPLY_BYTES: u64 = 4 << 20;
 
 /// Replies that wait between the network and the decoder.
 const REPLIES_WAITING_MAX: usize = 1;
@@ -30,16 +31,54 @@ pub(super) struct Reading {
     pub(super) contract: Contract,
     pub(super) key: Option<PrivacyKey>,
     pub(super) quarantine: Quarantine,
+    pub(super) state: State,
+    pub(super) cuts: SharedCuts,
+}
+
+impl Reading {
+    /// Opens a cursor. The server would otherwise close one that waits ten minutes for a slow consumer; it still goes with its session, after
+    /// half an hour without a word.
+    async fn open(&self, filter: Document, documents_per_batch: u32) -> mongodb::error::Result<RawBatchCursor> {
+        let Some(read_concern) = self.state.read_concern() else {
+            return self.documents.find(filter).batch_size(documents_per_batch).no_cursor_timeout(true).batch().await;
+        };
+        // The driver has no words for a time outside of a session, and a session reads one thing at once.
+        let database = self.documents.client().database(&self.documents.namespace().db);
+        let batch_size = i32::try_from(documents_per_batch).unwrap_or(i32::MAX);
+        let command = doc! {
+            "find": self.documents.name(),
+            "filter": filter,
+            "batchSize": batch_size,
+            "noCursorTimeout": true,
+            "readConcern": read_concern,
+        };
+        let mut cursor = database.run_cursor_command(command).batch_size(documents_per_batch);
+        if let Some(criteria) = self.documents.selection_criteria() {
+            cursor = cursor.selection_criteria(criteria.clone());
+        }
+        cursor.batch().await
+    }
 }
 
 /// Opens a cursor and streams what it finds. Dropping the stream ends both sides and closes the cursor at the server.
 pub(super) async fn read(reading: Reading, filter: Document, documents_per_batch: u32) -> Result<BatchStream> {
-    let failed = |place: &str, error: &mongodb::error::Error| Failure::of(error).about(format!("{place} could not be read"));
-    // The server would otherwise close a cursor that waits ten minutes for a slow consumer; it still goes with its session, after half an
-    // hour without a word.
-    let find = reading.documents.find(filter).batch_size(documents_per_batch).no_cursor_timeout(true);
-    let mut cursor = find.batch().await.map_err(|error| failed(&reading.place, &error))?;
-    let (sender, mut receiver) = mpsc::channel::<Result<RawBatch>>(REPLIES_WAITING_MAX);
+    let mut replies = replies(&reading, filter, documents_per_batch).await?;
+    let schema = reading.contract.schema();
+    Ok(on_a_thread(schema, move |outlet| decode(&reading, &mut replies, outlet)))
+}
+
+/// The server's replies to a question. Dropping the receiver closes the cursor at the server.
+pub(super) async fn replies(reading: &Reading, filter: Document, documents_per_batch: u32) -> Result<mpsc::Receiver<Result<RawBatch>>> {
+    let cuts = SharedCuts::clone(&reading.cuts);
+    let failed = move |place: &str, error: &mongodb::error::Error| {
+        let failure = Failure::of(error);
+        if matches!(failure, Failure::History { .. }) {
+            cuts.refuse_history();
+        }
+        failure.about(format!("{place} could not be read"))
+    };
+    let mut cursor = reading.open(filter, documents_per_batch).await.map_err(|error| failed(&reading.place, &error))?;
+    let (sender, receiver) = mpsc::channel::<Result<RawBatch>>(REPLIES_WAITING_MAX);
     let place = reading.place.clone();
     tokio::spawn(async move {
         loop {
@@ -55,8 +94,14 @@ pub(super) async fn read(reading: Reading, filter: Document, documents_per_batch
             }
         }
     });
-    let schema = reading.contract.schema();
-    Ok(on_a_thread(schema, move |outlet| decode(&reading, &mut receiver, outlet)))
+    Ok(receiver)
+}
+
+/// How many documents of an average size fill about one reply. Where the size is not known, a cautious number.
+pub(super) fn documents_per_batch(average_bytes: Option<u64>) -> u32 {
+    const CAUTIOUS: u64 = 2_000;
+    let documents = average_bytes.filter(|bytes| *bytes > 0).map_or(CAUTIOUS, |bytes| REPLY_BYTES / bytes);
+    u32::try_from(documents.clamp(16, 100_000)).unwrap_or(1_000)
 }
 
 fn decode(reading: &Reading, replies: &mut mpsc::Receiver<Result<RawBatch>>, outlet: &Outlet) -> Result<()> {
@@ -90,6 +135,6 @@ fn decode(reading: &Reading, replies: &mut mpsc::Receiver<Result<RawBatch>>, out
     Ok(())
 }
 
-fn broken(place: &str, what: &'static str) -> Error {
+pub(super) fn broken(place: &str, what: &'static str) -> Error {
     Failure::Reply.about(format!("{place} could not be read")).caused_by(what)
 }

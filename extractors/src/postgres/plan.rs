@@ -229,7 +229,10 @@ impl Planner<'_> {
         if let Some(cursor) = cursor.as_ref().filter(|cursor| !cursor.has_index && decided.wanted != Wanted::All) {
             decided.summary.push_str(&format!("; no index begins with {}, so all of it is scanned", cursor.name));
         }
-        let conditions = conditions(cursor.as_ref(), &decided.wanted);
+        let mut conditions = conditions(cursor.as_ref(), &decided.wanted);
+        if let Some(cursor) = cursor.as_ref().filter(|_| decided.checkpoint.is_some()) {
+            conditions.extend(self.not_waiting(cursor, request));
+        }
         let statement = slices::whole(&relation, &list, &conditions, "").query;
         let rows_estimated = match (decided.is_empty, &decided.wanted) {
             (true, _) => Some(0),
@@ -239,7 +242,7 @@ impl Planner<'_> {
         let cuts = if decided.is_empty {
             Vec::new()
         } else {
-            self.cut(&relation, &list, cursor.as_ref(), &decided.wanted, request.slices_wanted, rows_estimated)
+            self.cut(&relation, &list, cursor.as_ref(), (&decided.wanted, &conditions), request.slices_wanted, rows_estimated)
         };
         let slices = cuts
             .into_iter()
@@ -333,7 +336,7 @@ impl Planner<'_> {
                 }
             });
         };
-        let bound = self.bound(cursor, &highest, has_key);
+        let bound = self.bound(cursor, &highest, has_key, request);
         // The same place again at the most: a checkpoint never goes back.
         let upper = before.filter(|before| same_kind(before, &bound) && **before > bound).unwrap_or(&bound).clone();
         if !has_key {
@@ -349,12 +352,12 @@ impl Planner<'_> {
                 },
             });
         }
-        let fingerprint = self.fingerprint(relation, cursor, &upper, request.lookback_us).await?;
+        let fingerprint = self.fingerprint(relation, cursor, &upper, request).await?;
         let checkpoint = Some(Checkpoint { upper, fingerprint });
         let (Some(before), Some(after)) = (before, after) else {
             return Ok(Decided { wanted: Wanted::All, checkpoint, summary: "the whole table".to_owned(), is_empty: false });
         };
-        if after.fingerprint.is_some() && after.fingerprint == self.fingerprint(relation, cursor, before, request.lookback_us).await? {
+        if after.fingerprint.is_some() && after.fingerprint == self.fingerprint(relation, cursor, before, request).await? {
             let summary = format!("no rows changed since {}", shown(before));
             return Ok(Decided { wanted: Wanted::All, checkpoint: Some(after.clone()), summary, is_empty: true });
         }
@@ -383,7 +386,7 @@ impl Planner<'_> {
     }
 
     /// How far the next reading can rely on this one.
-    fn bound(&self, cursor: &ByCursor, highest: &Cursor, has_key: bool) -> Cursor {
+    fn bound(&self, cursor: &ByCursor, highest: &Cursor, has_key: bool, request: &Request) -> Cursor {
         let Cursor::Time(time) = highest else { return highest.clone() };
         let oldest = self.snapshot.oldest_us.saturating_sub(1);
         let limit = if cursor.type_ == PostgresType::Date && !has_key {
@@ -392,20 +395,33 @@ impl Planner<'_> {
         } else {
             oldest
         };
-        Cursor::Time((*time).min(Timestamp::from_microseconds(limit)))
+        let bound = (*time).min(Timestamp::from_microseconds(limit));
+        Cursor::Time(request.cut.map_or(bound, |cut| bound.min(cut)))
+    }
+
+    /// The condition that leaves out what waits for the next run: rows between the run's cut and the snapshot. What lies beyond the snapshot
+    /// has a time that is not that of its writing, and waits for nothing. None if there is nothing between. A day is too coarse to wait by.
+    fn not_waiting(&self, cursor: &ByCursor, request: &Request) -> Option<String> {
+        let cut = request.cut.filter(|cut| *cut < self.snapshot.cut.at && cursor.type_ != PostgresType::Date && is_time(&cursor.type_))?;
+        let position = |time: Timestamp| position(&Cursor::Time(time), &cursor.type_);
+        let (name, cut, now) = (&cursor.name, position(cut), position(self.snapshot.cut.at));
+        Some(format!("({name} <= {cut} OR {name} > {now} OR {name} IS NULL)"))
     }
 
     /// A digest of the rows behind a position less the lookback. None where rows have no places.
-    async fn fingerprint(&mut self, relation: &Relation, cursor: &ByCursor, upper: &Cursor, lookback_us: i64) -> Result<Option<String>> {
+    async fn fingerprint(&mut self, relation: &Relation, cursor: &ByCursor, upper: &Cursor, request: &Request) -> Result<Option<String>> {
         if !relation.has_places() {
             return Ok(None);
         }
+        let lookback_us = request.lookback_us;
         let wanted = Wanted::Behind { lower: looked_back(upper, lookback_us), inclusive: cursor.type_ == PostgresType::Date, upper: None };
+        let mut conditions = conditions(Some(cursor), &wanted);
+        conditions.extend(self.not_waiting(cursor, request));
         let digest = self
             .text(&format!(
                 "SELECT count(*)::text || ':' || coalesce(sum(hashtextextended(tableoid::text || ctid::text || xmin::text, 0)), 0)::text FROM {}{}",
                 relation.name,
-                wherever(&conditions(Some(cursor), &wanted))
+                wherever(&conditions)
             ))
             .await?;
         Ok(digest.map(|digest| format!("{lookback_us}:{digest}")))
@@ -423,7 +439,7 @@ impl Planner<'_> {
         relation: &Relation,
         list: &str,
         cursor: Option<&ByCursor>,
-        wanted: &Wanted,
+        (wanted, conditions): (&Wanted, &[String]),
         slices_wanted: usize,
         rows: Option<u64>,
     ) -> Vec<Cut> {
@@ -437,11 +453,10 @@ impl Planner<'_> {
             (Wanted::Within(window), Some(cursor)) => Some((Cursor::Time(window.from), Cursor::Time(window.to), cursor)),
         };
         let Some((lower, upper, cursor)) = ends else {
-            let conditions = conditions(cursor, wanted);
             return if relation.has_places() {
-                slices::by_place(relation, list, &conditions, slices_wanted)
+                slices::by_place(relation, list, conditions, slices_wanted)
             } else {
-                vec![slices::whole(relation, list, &conditions, &format!("{}, all rows", relation.name))]
+                vec![slices::whole(relation, list, conditions, &format!("{}, all rows", relation.name))]
             };
         };
         let parts = usize::try_from(rows.unwrap_or(u64::MAX) / ROWS_PER_SLICE_MIN).unwrap_or(usize::MAX).clamp(1, slices_wanted.max(1));
@@ -450,11 +465,10 @@ impl Planner<'_> {
         inner.dedup_by_key(|end| position(end, &cursor.type_));
         let first = position(&lower, &cursor.type_);
         inner.retain(|end| position(end, &cursor.type_) != first);
-        let base = conditions(Some(cursor), wanted);
         let count = inner.len() + 1;
         (0..count)
             .map(|index| {
-                let mut conditions = base.clone();
+                let mut conditions = conditions.to_vec();
                 if let Some(from) = index.checked_sub(1).and_then(|index| inner.get(index)) {
                     conditions.push(format!("{} >= {}", cursor.name, position(from, &cursor.type_)));
                 }

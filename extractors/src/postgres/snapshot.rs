@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pipeline_core::error::{BUG, Error, Result};
+use pipeline_core::extract::SourceCut;
+use pipeline_core::window::Timestamp;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::sync::Mutex;
 
@@ -25,6 +27,8 @@ pub(super) struct Snapshot {
     /// The oldest instant that a transaction which the snapshot does not show may have begun at, in microseconds since 1970: no later than
     /// the snapshot itself.
     pub(super) oldest_us: i64,
+    /// What it shows: transactions that were committed at this time by the server's clock, and its place in the server's history.
+    pub(super) cut: SourceCut,
     /// Where it stands in the server's log; None at a standby, whose log cannot be read.
     pub(super) log: Option<Place>,
     holder: PgConnection,
@@ -121,7 +125,8 @@ impl Snapshot {
             .rows(
                 &mut holder,
                 "SELECT (extract(epoch FROM least(min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts), clock_timestamp())) * 1000000)::bigint, \
-                 CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END \
+                 CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END, \
+                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
                  FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()",
                 WHAT,
             )
@@ -133,13 +138,15 @@ impl Snapshot {
             .map_err(|error| failed(WHAT, &error, During::Executing))?;
         let exported = connections.rows(&mut holder, "SELECT pg_export_snapshot(), txid_current_snapshot()", WHAT).await?;
         let text = |rows: &[Vec<Option<String>>], place: usize| rows.first().and_then(|row| row.get(place)).cloned().flatten();
-        let (Some(name), Some(oldest_us)) = (text(&exported, 0), text(&oldest, 0).and_then(|text| text.parse().ok())) else {
+        let microseconds = |place: usize| text(&oldest, place).and_then(|text| text.parse().ok());
+        let (Some(name), Some(oldest_us), Some(now_us)) = (text(&exported, 0), microseconds(0), microseconds(2)) else {
             return Err(Error::new(&BUG, WHAT));
         };
         let end = text(&oldest, 1).and_then(|text| Lsn::parse(&text));
-        let visibility = text(&exported, 1).and_then(|text| Visibility::parse(&text));
-        let log = end.zip(visibility).map(|(end, visibility)| Place { end, visibility });
-        Ok(Self { name, oldest_us, log, holder })
+        let shown = text(&exported, 1).unwrap_or_default();
+        let place = end.map_or_else(|| format!("transactions {shown}"), |end| format!("log {end}, transactions {shown}"));
+        let log = end.zip(Visibility::parse(&shown)).map(|(end, visibility)| Place { end, visibility });
+        Ok(Self { name, oldest_us, cut: SourceCut { place, at: Timestamp::from_microseconds(now_us) }, log, holder })
     }
 }
 

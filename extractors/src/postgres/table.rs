@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
-use pipeline_core::extract::{Checkpoint, ExtractPlan, Extractor, Request, Slice};
+use pipeline_core::extract::{Checkpoint, ExtractPlan, Extractor, Request, Slice, SourceCut};
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::Quarantine;
 
@@ -147,6 +147,11 @@ impl Extractor for PostgresTable {
             Some(capture) => capture.prepare(&self.source.connections).await,
             None => Ok(()),
         }
+    }
+
+    async fn cut(&self) -> Result<Option<SourceCut>> {
+        let snapshot = self.source.snapshots.current(&self.source.connections, self.number).await?;
+        Ok(Some(snapshot.cut.clone()))
     }
 
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {

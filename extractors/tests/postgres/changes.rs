@@ -231,3 +231,36 @@ async fn windows_hold_their_beginning_and_not_their_end_and_large_ones_are_cut()
     assert_eq!(ids(&*table, &plan).await, (2..=400_000).collect::<Vec<_>>());
     assert_eq!(text_of(&mut connection, "SELECT count(*)::text FROM t").await, "400001");
 }
+
+#[tokio::test]
+async fn what_is_newer_than_the_runs_cut_waits_for_the_next_run() {
+    let server = Server::start();
+    let mut connection = server.connection().await;
+    execute(
+        &mut connection,
+        "CREATE TABLE t (id bigint PRIMARY KEY, at timestamptz);
+         INSERT INTO t SELECT i, now() - interval '1 hour' + i * interval '1 minute' FROM generate_series(1, 59) AS i;
+         INSERT INTO t VALUES (100, NULL), (101, now() + interval '1 day')",
+    )
+    .await;
+    let source = connected(&server, "pipeline").await;
+    for key in [&["id"][..], &[]] {
+        let columns = [("id", "bigint not null"), ("at", "timestamp")];
+        let table = opened(&source, "t", declared("t", &columns, key, Some("at")));
+        let shown = table.cut().await.unwrap().unwrap();
+        assert!(shown.place.starts_with("log "), "{shown:?}");
+        let cut = shown.at.plus(-30 * MINUTE_US);
+        let request = Request { cut: Some(cut), ..everything() };
+        let (first, after) = read(&*table, &request, None).await;
+        assert!(first.len() < 35 && first.contains(&29) && first.contains(&100) && !first.contains(&45), "{first:?}");
+        assert!(matches!(after.as_ref().unwrap().upper, Cursor::Time(time) if time <= cut));
+        // What lies in the future has a time that is not that of its writing: it does not wait where a key makes a second reading harmless.
+        assert_eq!(first.contains(&101), !key.is_empty(), "{first:?}");
+        let (second, _) = read(&*table, &everything(), after.as_ref()).await;
+        let mut all: Vec<i64> = first.into_iter().chain(second).collect();
+        all.sort_unstable();
+        all.dedup();
+        let there = if key.is_empty() { (1..=59).chain([100]).collect::<Vec<_>>() } else { (1..=59).chain([100, 101]).collect() };
+        assert_eq!(all, there, "nothing that waited is lost");
+    }
+}

@@ -12,4 +12,5 @@ mod examples;
 mod orders;
 mod server;
 mod speed;
+mod streams;
 mod tables;

@@ -25,31 +25,34 @@ pub(crate) struct Server {
 impl Server {
     /// A server that keeps nothing.
     pub(crate) async fn start() -> Self {
-        Self::try_start(":memory:", false, None).await
+        Self::start_with(&[]).await
+    }
+
+    /// A server that keeps nothing, started with more arguments.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
+        Self::try_start(":memory:", arguments, None).await
     }
 
     /// A server that knows the user `reader` with the password `right`, who may read the database `shop`.
     pub(crate) async fn start_with_user() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let storage = folder.path().to_str().unwrap().to_owned();
-        let open = Self::try_start(&storage, false, None).await;
+        let open = Self::try_start(&storage, &[], None).await;
         open.database("shop")
             .await
             .run_command(doc! {"createUser": "reader", "pwd": "right", "roles": [{"role": "read", "db": "shop"}]})
             .await
             .unwrap();
         drop(open);
-        Self::try_start(&storage, true, Some(folder)).await
+        Self::try_start(&storage, &["--auth"], Some(folder)).await
     }
 
-    async fn try_start(storage: &str, with_users: bool, folder: Option<tempfile::TempDir>) -> Self {
+    async fn try_start(storage: &str, arguments: &[&str], folder: Option<tempfile::TempDir>) -> Self {
         for _ in 0..PORTS_TRIED_MAX {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut command = Command::new(services().join("secantusd-py"));
             command.args(["--host", "127.0.0.1", "--port", &port.to_string(), "--storage-path", storage, "--log-level", "ERROR"]);
-            if with_users {
-                command.arg("--auth");
-            }
+            command.args(arguments);
             let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             let mut server = Self { child, port, _folder: None };
             if server.is_ready().await {

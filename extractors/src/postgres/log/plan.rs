@@ -22,6 +22,7 @@ use super::read::Chunk;
 use super::scan::{Found, Scan};
 use super::setup::{self, Setup};
 use super::slot;
+use crate::changes::key_contract;
 
 /// How long to wait for the log to be on disk: commits without `synchronous_commit` take a few turns of the log's writer (200 ms each).
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
@@ -138,15 +139,6 @@ pub(in crate::postgres) async fn decide(table: Table<'_>, after: Option<&Checkpo
         })
         .collect();
     Ok(Change::Rows { checkpoint, summary, statement, chunks, keys: count })
-}
-
-/// The contract of the key alone.
-fn key_contract(contract: &Contract) -> Contract {
-    Contract {
-        columns: contract.columns.iter().filter(|column| contract.key.contains(&column.name)).cloned().collect(),
-        cursor: None,
-        ..contract.clone()
-    }
 }
 
 /// Folds the log up to its end now.

@@ -1,8 +1,5 @@
 //! Reading changed rows by their keys, as changes.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, new_null_array};
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
@@ -12,6 +9,7 @@ use super::super::copy::{Decoder, SourceColumn};
 use super::super::error::{During, TIMEOUT, failed};
 use super::super::read::{Copy, Reading, Sender, copied, streamed};
 use super::super::snapshot::begin;
+use crate::changes::marked;
 
 /// Rows that one slice reads.
 #[derive(Debug, Clone)]
@@ -80,19 +78,4 @@ async fn changes(
     // Only now may the server let go of what was read.
     drop(reading.snapshot);
     Ok(())
-}
-
-/// A batch of whole rows, or of keys alone, as changes.
-fn marked(contract: &Contract, batch: &RecordBatch, is_deleted: bool) -> Result<RecordBatch> {
-    let schema = contract.changes_schema();
-    let mut arrays: Vec<ArrayRef> = contract
-        .columns
-        .iter()
-        .map(|column| match batch.column_by_name(column.name.as_str()) {
-            Some(array) => Arc::clone(array),
-            None => new_null_array(column.field().data_type(), batch.num_rows()),
-        })
-        .collect();
-    arrays.push(Arc::new(BooleanArray::from(vec![is_deleted; batch.num_rows()])));
-    Ok(RecordBatch::try_new(schema, arrays)?)
 }
