@@ -6,6 +6,8 @@
 pub mod bson;
 mod changes;
 pub mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod json;
 pub mod kind;
 pub mod mongodb;

@@ -36,6 +36,8 @@ pub use connection::Connection;
 pub use error::{AUTH, CURSOR, DENIED, INDEX, LOST, MAPPING, REPLY, REQUEST, TLS, UNREACHABLE, URL, VERSION};
 pub use kind::KIND;
 pub use options::{SearchConfig, SearchOptions, TableOptions};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use page::each_document;
 
 /// How this kind of source is configured.
 pub const EXAMPLE: &str = include_str!("example.toml");

@@ -66,6 +66,18 @@ impl Page {
     }
 }
 
+/// Gives every document of an answer with its identifier, until one is malformed.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn each_document(body: &[u8], visit: &mut dyn FnMut(Value<'_>, Option<Value<'_>>)) {
+    let Ok(page) = Page::of(body.to_vec()) else { return };
+    let mut hits = page.hits();
+    while let Ok(Some(hit)) = hits.next() {
+        if let Ok(Some(source)) = hit.member("_source") {
+            visit(source, hit.member("_id").ok().flatten());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

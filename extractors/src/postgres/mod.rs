@@ -32,6 +32,8 @@ pub use error::{
 };
 pub use kind::KIND;
 pub use log::CaptureOptions;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use log::fold_messages;
 pub use options::{PostgresConfig, PostgresOptions, TableOptions};
 pub use table::PostgresSource;
 pub use types::{CompositeField, PostgresType};

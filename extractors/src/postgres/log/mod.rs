@@ -41,6 +41,8 @@ pub(super) use health::health;
 pub(super) use lsn::{Lsn, Visibility};
 pub(super) use plan::{Change, Table, decide};
 pub(super) use read::{Chunk, read};
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use scan::fold_messages;
 pub(super) use slot::{committed, name, prepare};
 
 /// Most keys of changed rows that are held, if the configuration says nothing: some 100 MB of them. Beyond, reading the whole table is

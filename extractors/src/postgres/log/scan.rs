@@ -170,6 +170,20 @@ fn key_of(layout: &Layout, row: &Tuple<'_>, other: Option<&Tuple<'_>>) -> Result
     Ok(Some(key.into_boxed_slice()))
 }
 
+/// Folds messages until one is malformed: however many keys they name, no more are held than were asked for.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fold_messages(messages: &mut dyn Iterator<Item = &[u8]>, oids: HashSet<u32>) {
+    const KEYS_MAX: usize = 4;
+    let Some(visibility) = Visibility::parse("50:60:55") else { return };
+    let mut scan = Scan::new(oids, vec!["id".to_owned()], Lsn(0), visibility, KEYS_MAX);
+    for message in messages {
+        if scan.take(message).is_err() {
+            break;
+        }
+    }
+    assert!(scan.finish().keys.len() <= KEYS_MAX, "keys are bounded");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
