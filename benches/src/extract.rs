@@ -135,7 +135,7 @@ async fn land(extractor: Arc<dyn pipeline_core::extract::Extractor>, folder: &Pa
     let writer = SnapshotWriter::new(&landing, "bench", contract.schema(), settings);
     let quarantine = Quarantine::new();
     let budget = ByteBudget::new(BUDGET_BYTES);
-    let request = Request { window: None, cut: None, lookback_us: 0, slices_wanted: slices };
+    let request = Request { window: None, rejected: None, cut: None, lookback_us: 0, slices_wanted: slices };
     let plan = extractor.plan(&request, None).await?;
     let mut working = JoinSet::new();
     let mut waiting = plan.slices.into_iter();

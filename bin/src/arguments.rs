@@ -315,6 +315,24 @@ pub(crate) enum QuarantineCommand {
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
+    /// Reads a table's rejected rows again; those that fit now come into the lake, once
+    Replay {
+        /// The table.
+        #[arg(value_name = "TABLE")]
+        table: String,
+    },
+    /// Does without a table's rejected rows, for good
+    Drop {
+        /// The table.
+        #[arg(value_name = "TABLE")]
+        table: String,
+        /// Only those that did not fit this column.
+        #[arg(long, value_name = "COLUMN")]
+        column: Option<String>,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// `pipeline demo`.

@@ -6,7 +6,7 @@ use pipeline_core::error::Code;
 #[cfg_attr(not(test), expect(dead_code, reason = "the reference page is made by a test"))]
 pub(crate) fn all() -> Vec<&'static Code> {
     use pipeline_core::{config, contract, error, landing, ledger, load, name, quarantine, run, window};
-    let core: [&'static Code; 22] = [
+    let core: [&'static Code; 24] = [
         &error::BUG,
         &error::INTERRUPTED,
         &error::ARROW,
@@ -24,11 +24,13 @@ pub(crate) fn all() -> Vec<&'static Code> {
         &load::SCHEMA_CHANGE,
         &name::NAME,
         &quarantine::REJECTED,
+        &quarantine::REPLAY,
         &run::SELECTION,
         &window::TIME,
         &crate::commands::demo::DEMO,
         &crate::commands::doctor::DOCTOR,
         &crate::commands::quarantine::QUARANTINE_EMPTY,
+        &crate::commands::settle::NOT_CONFIRMED,
     ];
     let mut codes: Vec<&'static Code> = core.to_vec();
     codes.push(&crate::commands::status::RUN_UNKNOWN);

@@ -86,6 +86,9 @@ pub trait Extractor: Debug + Send + Sync {
 pub struct Request {
     /// Only rows whose cursor lies in this window; None: everything after the checkpoint.
     pub window: Option<Window>,
+    /// Only rows that earlier readings rejected, by the positions that they were rejected at, as they are now; those that are gone are left out. No
+    /// checkpoint moves.
+    pub rejected: Option<Vec<String>>,
     /// Rows whose cursor is a time after this, but not after the source's own time, wait for the next run. None: nothing waits.
     pub cut: Option<Timestamp>,
     /// How far before the checkpoint to read again, so that rows which became visible late still arrive. Microseconds.

@@ -95,6 +95,15 @@ pub enum Entry {
         /// Digest over the model and the revisions of what it read.
         state: String,
     },
+    /// Rows that were rejected need nothing more.
+    RejectedSettled {
+        /// The table.
+        table: TableName,
+        /// Where the source had them.
+        positions: Vec<String>,
+        /// Why.
+        settlement: Settlement,
+    },
     /// A step ended.
     StepFinished {
         /// How.
@@ -112,6 +121,16 @@ pub enum Entry {
         /// The error's code and message, if it failed.
         error: Option<String>,
     },
+}
+
+/// Why rejected rows need nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// They were read again: they are in the table now, or the source has them no more.
+    Replayed,
+    /// Somebody decided to do without them.
+    Dropped,
 }
 
 /// An entry with its place in the history.

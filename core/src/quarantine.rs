@@ -20,6 +20,14 @@ pub static REJECTED: Code = Code {
     remedy: "Look at the cause that stands beside this; correct the source or the column's type, or raise `max_rejected` for this table.",
 };
 
+/// A rejected row cannot be found again.
+pub static REPLAY: Code = Code {
+    name: "E-REPLAY",
+    kind: ErrorKind::Usage,
+    meaning: "Rejected rows cannot be read again one by one, because their table has no key by which the source finds them.",
+    remedy: "Read the whole table again: `pipeline run --full-refresh --only TABLE`; or do without the rows: `pipeline quarantine drop TABLE`.",
+};
+
 /// Raw bytes of rejected rows that one step may hold in memory before it fails.
 pub const QUARANTINE_BYTES_MAX: usize = 64 << 20;
 

@@ -190,7 +190,7 @@ fn read_folder(dumps: &[(&str, &[u8])], contract: &Contract) {
 }
 
 async fn read_all(extractor: &dyn Extractor) {
-    let request = Request { window: None, cut: None, lookback_us: 0, slices_wanted: 2 };
+    let request = Request { window: None, rejected: None, cut: None, lookback_us: 0, slices_wanted: 2 };
     let Ok(plan) = extractor.plan(&request, None).await else { return };
     let quarantine = Quarantine::new();
     for slice in &plan.slices {

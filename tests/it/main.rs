@@ -10,6 +10,7 @@ mod loaders;
 mod local;
 mod opensearch;
 mod program;
+mod replay;
 mod servers;
 mod services;
 mod streams;

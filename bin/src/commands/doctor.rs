@@ -95,7 +95,7 @@ async fn try_source(project: &Project, pipeline: &str, tables: &BTreeSet<TableNa
     let opened = sources.open(tables).await?;
     let mut notes = vec![format!("{} tables can be read", opened.len())];
     for source in opened {
-        let request = Request { window: None, cut: None, lookback_us: source.lookback_us, slices_wanted: 1 };
+        let request = Request { window: None, rejected: None, cut: None, lookback_us: source.lookback_us, slices_wanted: 1 };
         let planned = source.extractor.plan(&request, None).await;
         source.extractor.finish().await?;
         planned?;

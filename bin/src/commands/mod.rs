@@ -8,4 +8,5 @@ pub(crate) mod plan;
 pub(crate) mod quarantine;
 pub(crate) mod query;
 pub(crate) mod run;
+pub(crate) mod settle;
 pub(crate) mod status;

@@ -83,7 +83,13 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
     for source in if wanted.is_empty() { Vec::new() } else { connected.sources.open(&wanted).await? } {
         let table = source.extractor.contract().table.clone();
         let after = if full_refresh { None } else { connected.ledger.checkpoint(&connected.pipeline, &table).await? };
-        let request = Request { window: None, cut: None, lookback_us: source.lookback_us, slices_wanted: connected.slices_in_flight_max };
+        let request = Request {
+            window: None,
+            rejected: None,
+            cut: None,
+            lookback_us: source.lookback_us,
+            slices_wanted: connected.slices_in_flight_max,
+        };
         let planned = source.extractor.plan(&request, after.as_ref()).await;
         let finished = source.extractor.finish().await;
         let planned = planned?;

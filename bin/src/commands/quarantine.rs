@@ -10,6 +10,7 @@ use pipeline_core::window::Timestamp;
 use pipeline_extractors::rejected_text;
 use serde_json::{Value, json};
 
+use super::settle;
 use crate::arguments::{Global, OutputForm, QuarantineArguments, QuarantineCommand};
 use crate::output::{Printer, Style, count, table};
 use crate::project::Project;
@@ -32,11 +33,12 @@ const ROW_CHARACTERS_SHOWN: usize = 400;
 const VALUES_SHOWN: usize = 5;
 
 /// A row that did not fit, and when it was met.
-struct Kept {
-    table: TableName,
+pub(super) struct Kept {
+    pub(super) table: TableName,
+    pub(super) pipeline: String,
     run: String,
     at: Timestamp,
-    row: Rejected,
+    pub(super) row: Rejected,
     /// Where the source has what did not fit.
     source_path: Option<String>,
 }
@@ -75,8 +77,8 @@ fn values_at(within: &Value, path: &str, found: &mut Vec<Value>) {
 }
 
 /// Everything kept, oldest first; and how many snapshots were removed since.
-struct Held {
-    kept: Vec<Kept>,
+pub(super) struct Held {
+    pub(super) kept: Vec<Kept>,
     snapshots_gone: usize,
 }
 
@@ -89,10 +91,15 @@ pub(crate) async fn quarantine(global: &Global, printer: Printer, arguments: Qua
     match arguments.command {
         QuarantineCommand::List => list(printer, &held.kept),
         QuarantineCommand::Show { table, limit } => show(printer, &held.kept, &table, limit),
+        QuarantineCommand::Replay { table } => settle::replay(&project, printer, held.kept, &table).await,
+        QuarantineCommand::Drop { table, column, yes } => {
+            settle::forget(&project, printer, held.kept, &table, column.as_deref(), yes).await
+        }
     }
 }
 
-/// A row that is read again by every run (because of a lookback) is kept once, as it was met last.
+/// A row that is read again by every run (because of a lookback) is kept once, as it was met last. What was replayed or dropped since is left
+/// out.
 async fn read(project: &Project) -> Result<Held> {
     let ledger = project.ledger().await?;
     let landing = project.landing().await?;
@@ -102,7 +109,15 @@ async fn read(project: &Project) -> Result<Held> {
     runs.reverse();
     for run in runs {
         for recorded in ledger.entries(&run.run).await? {
-            let Entry::Landed { manifest, rejected: 1.., .. } = recorded.entry else { continue };
+            let manifest = match recorded.entry {
+                Entry::Landed { manifest, rejected: 1.., .. } => manifest,
+                Entry::RejectedSettled { table, positions, .. } => {
+                    let settled: BTreeSet<String> = positions.into_iter().collect();
+                    rows.retain(|(of, position, _), _| *of != table || !settled.contains(position));
+                    continue;
+                }
+                _ => continue,
+            };
             let Ok(snapshot) = landing.open(&manifest).await else {
                 snapshots_gone += 1;
                 continue;
@@ -111,7 +126,10 @@ async fn read(project: &Project) -> Result<Held> {
             for row in snapshot.rejected().await? {
                 let place = (table.clone(), row.position.clone(), row.column.clone());
                 let source_path = snapshot.manifest().contract.source_path(&row.column);
-                rows.insert(place, Kept { table: table.clone(), run: run.run.clone(), at: recorded.at, row, source_path });
+                rows.insert(
+                    place,
+                    Kept { table: table.clone(), pipeline: run.pipeline.clone(), run: run.run.clone(), at: recorded.at, row, source_path },
+                );
             }
         }
     }
@@ -157,7 +175,8 @@ fn list(printer: Printer, kept: &[Kept]) -> Result<()> {
     for fix in fixes {
         printer.line(format!("{} {fix}", printer.styled(Style::Dim, "fix:")));
     }
-    printer.line(format!("{} `pipeline quarantine show TABLE` shows the rows", printer.styled(Style::Dim, "next:")));
+    let next = "`pipeline quarantine show TABLE` shows the rows, `… replay TABLE` reads them again once they are mended, `… drop TABLE` does without";
+    printer.line(format!("{} {next}", printer.styled(Style::Dim, "next:")));
     Ok(())
 }
 
@@ -209,9 +228,9 @@ fn fix(reason: &str) -> &'static str {
     if reason.contains("NULL") || reason.contains("missing") {
         "let the column be NULL in the contract (without `not null`), or fill the value in the source"
     } else if reason.contains("UTF-8") || reason.contains("document") || reason.contains("bytes") {
-        "mend the row in the source; it is read again once it changes, or with --full-refresh"
+        "mend the row in the source; then `pipeline quarantine replay` reads it again"
     } else {
-        "correct the value in the source, or declare the column so that it fits (`text` and `json` take more); then --full-refresh reads it again"
+        "correct the value in the source, or declare the column so that it fits (`text` and `json` take more); then `pipeline quarantine replay` reads it again"
     }
 }
 

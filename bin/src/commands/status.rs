@@ -70,6 +70,7 @@ fn list(printer: Printer, runs: &[RunOverview]) -> Result<()> {
         let what = match (run.request.kind, run.request.window) {
             (RunKind::Run, None) => "since the checkpoints".to_owned(),
             (RunKind::BackfillModels, _) => "models of a backfill".to_owned(),
+            (RunKind::Quarantine, _) => "rejected rows".to_owned(),
             (_, Some(window)) => window.to_string(),
             (_, None) => String::new(),
         };

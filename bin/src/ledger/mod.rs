@@ -254,6 +254,7 @@ impl SqliteLedger {
             | Entry::Landed { .. }
             | Entry::LoadPlanned { .. }
             | Entry::Loaded { .. }
+            | Entry::RejectedSettled { .. }
             | Entry::StepFinished { .. } => return Ok(()),
         };
         index.execute(&mut *connection).await.map_err(|error| self.error(&error))?;

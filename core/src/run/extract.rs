@@ -100,6 +100,7 @@ impl Engine {
         };
         let request = Request {
             window: context.request.window,
+            rejected: None,
             cut: context.cut.get().copied().flatten(),
             lookback_us: source.lookback_us,
             slices_wanted: self.settings.slices_in_flight_max,
@@ -124,7 +125,7 @@ impl Engine {
         self.land(context, source, step, plan).await
     }
 
-    async fn land(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str, plan: ExtractPlan) -> Result<Extracted> {
+    pub(super) async fn land(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str, plan: ExtractPlan) -> Result<Extracted> {
         let contract = source.extractor.contract().clone();
         let folder = self.attempt_folder(context, step);
         let ExtractPlan { slices, checkpoint, is_changes, summary, .. } = plan;
@@ -333,10 +334,10 @@ fn table_mode(
 
 /// A table's snapshot, or why there is none.
 #[derive(Debug)]
-struct Extracted {
-    snapshot: Option<Snapshot>,
+pub(super) struct Extracted {
+    pub(super) snapshot: Option<Snapshot>,
     checkpoint: Option<Checkpoint>,
-    rejected: u64,
+    pub(super) rejected: u64,
     resumed: bool,
     note: String,
     meter: Arc<Meter>,

@@ -13,6 +13,7 @@ mod cut;
 mod extract;
 mod loading;
 mod modelling;
+mod replay;
 mod report;
 mod schedule;
 mod selection;
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 use tracing::Instrument;
 
 pub use backfill::{BackfillReport, BackfillRequest, WindowReport};
+pub use replay::ReplayReport;
 pub use report::{Event, Observer, RunKind, RunReport, RunRequest, RunStatus, StepKind, StepReport, StepStatus, Unobserved, WaitsFor};
 pub use selection::{SELECTION, Selection};
 pub use state::{Landed, Planned, RunState};

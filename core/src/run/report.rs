@@ -32,6 +32,8 @@ pub enum RunKind {
     BackfillWindow,
     /// The end of `pipeline backfill`: models only.
     BackfillModels,
+    /// `pipeline quarantine replay` or `drop`: rejected rows only.
+    Quarantine,
 }
 
 /// How a run ended.

@@ -69,7 +69,11 @@ impl RunState {
                 self.loaded.insert((step.clone(), destination.clone()), receipt.clone());
             }
             Entry::RunFinished { status, .. } => self.status = Some(*status),
-            Entry::CheckpointAdvanced { .. } | Entry::ModelDone { .. } | Entry::StepFinished { .. } | Entry::WindowDone { .. } => {}
+            Entry::CheckpointAdvanced { .. }
+            | Entry::ModelDone { .. }
+            | Entry::RejectedSettled { .. }
+            | Entry::StepFinished { .. }
+            | Entry::WindowDone { .. } => {}
         }
     }
 

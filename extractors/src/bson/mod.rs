@@ -89,6 +89,16 @@ pub fn identity(document: &[u8]) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
+/// The identifiers that [`identity`] tells as this text: a text can be that of an ObjectId, of a string, or of anything else.
+pub(crate) fn identifiers(text: &str) -> Vec<::bson::Bson> {
+    let mut found = vec![::bson::Bson::String(text.to_owned())];
+    found.extend(::bson::oid::ObjectId::parse_str(text).ok().map(::bson::Bson::ObjectId));
+    // Other identifiers are told as JSON.
+    let other = serde_json::from_str::<serde_json::Value>(text).ok().filter(|value| !value.is_string());
+    found.extend(other.and_then(|value| ::bson::Bson::try_from(value).ok()));
+    found
+}
+
 /// A whole document as canonical JSON; None if it is not BSON.
 pub(crate) fn to_json(document: &[u8]) -> Option<String> {
     let mut text = Vec::new();

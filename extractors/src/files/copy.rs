@@ -138,6 +138,9 @@ pub(super) fn read(
         decoder =
             decoder.only_rows(*place, Box::new(move |field| wanted.admits(|| field.and_then(|bytes| tuples::value(bytes, &data_type)))));
     }
+    if let Some(positions) = &range.positions {
+        decoder = decoder.only_positions(positions.clone());
+    }
     let mut input = Input::open(&inner.dump, 0, None)?;
     loop {
         let chunk = input.chunk()?;

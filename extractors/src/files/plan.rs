@@ -1,5 +1,6 @@
 //! What is to be read from a dump, decided by looking at it once.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use pipeline_core::clock::{Clock, SystemClock};
@@ -46,7 +47,9 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
             statement,
         });
     }
+    let positions: Option<BTreeSet<String>> = request.rejected.as_ref().map(|positions| positions.iter().cloned().collect());
     let (wanted, summary) = match (request.window, after) {
+        _ if positions.is_some() => (Wanted::All, "rows that were rejected before".to_owned()),
         (Some(window), _) if has_cursor => {
             let wanted = Wanted::Within { from: window.from.microseconds(), to: window.to.microseconds() };
             if !inner.cursor_is_time() {
@@ -94,7 +97,7 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
         .zip(ends)
         .enumerate()
         .map(|(index, (start, end))| {
-            let range = Range { seen: seen.clone(), sha256: scan.sha256.clone(), start: *start, end, wanted };
+            let range = Range { seen: seen.clone(), sha256: scan.sha256.clone(), start: *start, end, wanted, positions: positions.clone() };
             Ok(Slice {
                 index: u32::try_from(index).unwrap_or(u32::MAX),
                 summary: format!("bytes {start} to {end}"),
@@ -104,9 +107,12 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
         .collect::<Result<Vec<_>>>()?;
     Ok(ExtractPlan {
         slices,
-        checkpoint: request.window.is_none().then_some(checkpoint),
+        checkpoint: (request.window.is_none() && positions.is_none()).then_some(checkpoint),
         is_changes: false,
-        rows_estimated: (wanted == Wanted::All).then_some(scan.rows),
+        rows_estimated: match &positions {
+            Some(positions) => Some(positions.len() as u64),
+            None => (wanted == Wanted::All).then_some(scan.rows),
+        },
         summary,
         statement,
     })

@@ -1,5 +1,6 @@
 //! What a slice of a dump covers, as the plan writes it down.
 
+use std::collections::BTreeSet;
 use std::time::UNIX_EPOCH;
 
 use pipeline_core::error::{BUG, Error, Result};
@@ -65,6 +66,9 @@ pub(super) struct Range {
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) wanted: Wanted,
+    /// Only the rows at these positions.
+    #[serde(default)]
+    pub(super) positions: Option<BTreeSet<String>>,
 }
 
 impl Range {

@@ -36,11 +36,15 @@ fn documents(inner: &Inner, cursor: Option<&CursorField>, range: &Range, quarant
             passed_over += 1;
             continue;
         }
+        let position = format!("offset {offset}");
+        if range.positions.as_ref().is_some_and(|positions| !positions.contains(&position)) {
+            continue;
+        }
         if let Err(misfit) = decoder.append(document) {
             let rejected = Rejected {
                 column: misfit.column,
                 reason: misfit.reason,
-                position: format!("offset {offset}"),
+                position,
                 raw: bson::open_part(document, &personal),
                 format: bson::FORMAT.into(),
             };

@@ -32,7 +32,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn everything() -> Request {
-    Request { window: None, cut: None, lookback_us: 0, slices_wanted: 2 }
+    Request { window: None, rejected: None, cut: None, lookback_us: 0, slices_wanted: 2 }
 }
 
 fn orders(folder: &Path) -> Box<dyn Extractor> {

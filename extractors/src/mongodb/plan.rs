@@ -21,7 +21,7 @@ use super::error::{CAPTURE, COLLECTION, CURSOR, Failure};
 use super::filter::{self, Bound};
 use super::log::{self, CaptureOptions, Change, Chunk};
 use super::read;
-use crate::bson::{CursorField, CursorValue};
+use crate::bson::{self, CursorField, CursorValue};
 
 /// Fewest documents that are worth a slice of their own.
 const SLICE_ROWS_MIN: u64 = 1_000;
@@ -206,6 +206,15 @@ impl Extractor for MongoExtractor {
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
         let found = self.look().await?;
         let place = format!("{}.{}", self.connection.database().name(), self.collection);
+        if let Some(positions) = &request.rejected {
+            self.remember(Planned::default());
+            let identifiers = positions.iter().flat_map(|position| bson::identifiers(position));
+            let mut wanted = log::Identifiers::default();
+            identifiers.for_each(|identifier| wanted.add(identifier));
+            let filters = wanted.chunks().into_iter().map(|chunk| doc! {"_id": {"$in": chunk}}).collect();
+            let summary = "documents that were rejected before".to_owned();
+            return self.planned(filters, None, Some(positions.len() as u64), summary, format!("find in {place} by _id")).await;
+        }
         if let Some(capture) = self.capture.as_ref().filter(|_| request.window.is_none()) {
             return self.plan_captured(capture, &found, place, request, after).await;
         }

@@ -216,7 +216,14 @@ impl Extractor for SearchExtractor {
         let mapping = self.mapping().await?;
         mapping.check(&self.contract, &self.place())?;
         let cursor = self.by_cursor(&mapping)?;
-        let Decided { query, checkpoint, summary } = self.decide(cursor.as_ref(), request, after).await?;
+        let Decided { query, checkpoint, summary } = match &request.rejected {
+            Some(positions) => Decided {
+                query: Some(query::rejected(positions)),
+                checkpoint: None,
+                summary: "documents that were rejected before".to_owned(),
+            },
+            None => self.decide(cursor.as_ref(), request, after).await?,
+        };
         let by = cursor.as_ref().map(|cursor| format!(" by {}", cursor.path)).unwrap_or_default();
         let statement = format!("search in {}{by}, through a point in time", self.place());
         let Some(query) = query else {

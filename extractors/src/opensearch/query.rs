@@ -4,6 +4,14 @@ use serde_json::{Value, json};
 
 const MICROSECONDS_PER_MILLISECOND: i64 = 1_000;
 
+/// Documents by the positions that they were rejected at: `INDEX/IDENTIFIER`.
+pub(super) fn rejected(positions: &[String]) -> Value {
+    let named: Vec<(&str, &str)> = positions.iter().filter_map(|position| position.split_once('/')).collect();
+    let identifiers: Vec<&str> = named.iter().map(|(_, identifier)| *identifier).collect();
+    let indexes: std::collections::BTreeSet<&str> = named.iter().map(|(index, _)| *index).collect();
+    json!({"bool": {"filter": [{"ids": {"values": identifiers}}, {"terms": {"_index": indexes}}]}})
+}
+
 /// The field that a table is read by, and how its values are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ByCursor {

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use pipeline_core::contract::{EXTRA_COLUMN, Privacy};
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Request, Slice};
+use pipeline_core::quarantine::REPLAY;
 use pipeline_core::window::{Timestamp, Window};
 use sqlx::PgConnection;
 
@@ -25,7 +26,7 @@ use super::log::{self, CaptureOptions, Change, Chunk};
 use super::read::Range;
 use super::slices::{self, Cut};
 use super::snapshot::{Snapshot, begin};
-use super::statement::{Selection, identifier, position, selection, shown, wherever};
+use super::statement::{Selection, identifier, literal, position, selection, shown, wherever};
 use super::table::{CHUNK, Planned, PostgresTable};
 use super::types::PostgresType;
 use crate::nearest::nearest;
@@ -177,6 +178,9 @@ impl Planner<'_> {
         let table = self.table;
         let relation = self.catalog().find().await?;
         let selection = table.selection(&relation)?;
+        if let Some(positions) = &request.rejected {
+            return self.rejected(&relation, selection, positions);
+        }
         let captured = match (&table.source.capture, &table.slot) {
             (Some(capture), Some(slot)) if request.window.is_none() => {
                 Some(self.captured(&capture.options, slot, &relation, &selection, after).await?)
@@ -282,6 +286,45 @@ impl Planner<'_> {
             columns,
         };
         log::decide(table, after).await
+    }
+
+    /// Reads rows by the positions that they were rejected at, which are their keys.
+    fn rejected(&self, relation: &Relation, Selection { list, columns }: Selection, positions: &[String]) -> Result<Made> {
+        /// Rows that one statement asks for.
+        const ROWS_PER_SLICE: usize = 10_000;
+        let contract = &self.table.contract;
+        let key: Vec<&str> = contract.key.iter().filter_map(|name| contract.column(name)).map(|column| column.from.as_str()).collect();
+        let row = |position: &String| {
+            let values: serde_json::Map<String, serde_json::Value> = serde_json::from_str(position).ok()?;
+            let values: Option<Vec<String>> = key.iter().map(|name| Some(literal(values.get(*name)?.as_str()?))).collect();
+            values.filter(|values| !values.is_empty()).map(|values| format!("({})", values.join(", ")))
+        };
+        let rows: Option<Vec<String>> = positions.iter().map(row).collect();
+        let rows = rows.ok_or_else(|| {
+            Error::new(&REPLAY, format!("rejected rows of table \"{}\" do not tell the key that finds them again", contract.table))
+                .caused_by("the table had no key when they were rejected, or its key is personal")
+        })?;
+        let names: Vec<String> = key.iter().map(|name| identifier(name)).collect();
+        let by_key = |rows: &str| {
+            let condition = format!("({}) IN ({rows})", names.join(", "));
+            slices::whole(relation, &list, &[condition], &format!("{}, rejected rows", relation.name))
+        };
+        let slice = |(index, rows): (u32, &[String])| {
+            let cut = by_key(&rows.join(", "));
+            let range = Range { snapshot: self.snapshot.name.clone(), query: cut.query };
+            let range = serde_json::to_value(range).map_err(|_| Error::new(&BUG, "a slice's range could not be written"))?;
+            Ok(Slice { index, summary: cut.summary, range })
+        };
+        let slices = (0..).zip(rows.chunks(ROWS_PER_SLICE)).map(slice).collect::<Result<Vec<_>>>()?;
+        let plan = ExtractPlan {
+            slices,
+            checkpoint: None,
+            is_changes: false,
+            rows_estimated: Some(positions.len() as u64),
+            summary: "rows that were rejected before".to_owned(),
+            statement: by_key("…").query,
+        };
+        Ok(Made { plan, columns, chunks: Vec::new() })
     }
 
     /// A slice for each chunk of changed rows.

@@ -12,7 +12,7 @@ use pipeline_core::quarantine::Quarantine;
 
 /// Everything, for two workers, without lookback.
 pub(crate) fn everything() -> Request {
-    Request { window: None, cut: None, lookback_us: 0, slices_wanted: 2 }
+    Request { window: None, rejected: None, cut: None, lookback_us: 0, slices_wanted: 2 }
 }
 
 /// Reads one slice as one batch.

@@ -212,7 +212,7 @@ impl Loader for Lake {
         let changes = schema::compare(table.as_ref(), contract)?;
         match table {
             None => schema::create(self.handle(&contract.table)?, contract).await?,
-            Some(table) if !changes.is_empty() => schema::widen(table, contract).await?,
+            Some(table) if !changes.is_empty() => schema::widen(self, table, contract).await?,
             Some(_) => {}
         }
         Ok(changes)

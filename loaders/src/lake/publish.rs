@@ -25,7 +25,7 @@ use super::{Lake, commit_metadata, digest_bits, digest_id, revision_id};
 const COMMITS_TRIED_MAX: u32 = 5;
 
 /// Large enough for fast scans, small enough that a merge of a few rows rewrites little.
-const FILE_BYTES: u64 = 32 << 20;
+pub(super) const FILE_BYTES: u64 = 32 << 20;
 
 pub(super) async fn publish(lake: &Lake, staged: &Staged) -> Result<Receipt> {
     let load = &staged.load;

@@ -1,16 +1,25 @@
 //! A table's schema against its contract.
 
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::logical_expr::{Expr, cast, ident, lit};
+use datafusion::scalar::ScalarValue;
 use deltalake::DeltaTable;
 use deltalake::TableProperty;
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::transaction::CommitProperties;
+use deltalake::operations::write::SchemaMode;
 use deltalake::protocol::SaveMode;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::load::{Change, SCHEMA_CHANGE};
 
-use super::codes::delta_error;
+use super::Lake;
+use super::codes::{delta_error, query_error};
+use super::publish::{FILE_BYTES, writer_properties};
 
 /// After so many commits the library sums up the log, so that opening a table reads few files however old it is.
 const COMMITS_PER_CHECKPOINT: &str = "10";
@@ -37,6 +46,17 @@ pub(super) fn compare(table: Option<&DeltaTable>, contract: &Contract) -> Result
                 statement: None,
             }),
             Ok(found) if same(found.data_type(), field.data_type()) => {}
+            Ok(found) if holds(field.data_type(), found.data_type()) => changes.push(Change {
+                sign: '~',
+                what: format!(
+                    "column {}.{} {} becomes {}; its rows are written anew",
+                    contract.table,
+                    field.name(),
+                    found.data_type(),
+                    field.data_type()
+                ),
+                statement: None,
+            }),
             Ok(found) => refused.push(format!(
                 "column \"{}\" is {} in the lake and {} in its contract",
                 field.name(),
@@ -47,7 +67,14 @@ pub(super) fn compare(table: Option<&DeltaTable>, contract: &Contract) -> Result
     }
     for found in stored.fields() {
         if wanted.field_with_name(found.name()).is_err() {
-            refused.push(format!("column \"{}\" is in the lake and not in its contract", found.name()));
+            // A new column of the same type is what a renamed one looks like.
+            let new = wanted
+                .fields()
+                .iter()
+                .find(|field| stored.field_with_name(field.name()).is_err() && same(found.data_type(), field.data_type()));
+            let renamed =
+                new.map(|new| format!("; if it is \"{}\" now, keep its old name and write `from` before the source's", new.name()));
+            refused.push(format!("column \"{}\" is in the lake and not in its contract{}", found.name(), renamed.unwrap_or_default()));
         }
     }
     if refused.is_empty() {
@@ -56,6 +83,30 @@ pub(super) fn compare(table: Option<&DeltaTable>, contract: &Contract) -> Result
     let error = Error::new(&SCHEMA_CHANGE, format!("lake table \"{}\" does not fit its contract", contract.table));
     Err(refused.into_iter().fold(error, Error::caused_by)
         .hint("Take the contract back to what the lake holds, or remove the table's folder from the lake and run with --full-refresh: it is read anew."))
+}
+
+/// Whether `wider` holds every value of `narrow` exactly.
+fn holds(wider: &DataType, narrow: &DataType) -> bool {
+    use DataType::{Decimal128, Float32, Float64, Int16, Int32, Int64};
+    // Digits that whole numbers of a type need.
+    let digits = |data_type: &DataType| match data_type {
+        Int16 => Some(5),
+        Int32 => Some(10),
+        Int64 => Some(19),
+        _ => None,
+    };
+    match (wider, narrow) {
+        (Int32, Int16) | (Int64, Int16 | Int32) | (Float64, Float32 | Int16 | Int32) | (Float32, Int16) => true,
+        (Decimal128(precision, scale), Decimal128(narrow_precision, narrow_scale)) => {
+            scale >= narrow_scale && i16::from(*precision) - i16::from(*scale) >= i16::from(*narrow_precision) - i16::from(*narrow_scale)
+        }
+        (Decimal128(precision, scale), whole) => digits(whole).is_some_and(|digits| i16::from(*precision) - i16::from(*scale) >= digits),
+        (DataType::List(wider), DataType::List(narrow)) => {
+            let (wider, narrow) = (wider.data_type(), narrow.data_type());
+            same(wider, narrow) || holds(wider, narrow)
+        }
+        _ => false,
+    }
 }
 
 /// Types that hold the same values. Names of list items and nullability within do not count.
@@ -102,8 +153,54 @@ pub(super) async fn create(table: DeltaTable, contract: &Contract) -> Result<()>
     Ok(())
 }
 
-/// Adds the columns that are missing.
-pub(super) async fn widen(table: DeltaTable, contract: &Contract) -> Result<()> {
+/// Adds the columns that are missing, and lets columns hold more.
+///
+/// Columns are added by metadata alone. A wider type needs its rows written anew, which is one commit as well: a reader sees the table as it was, or as
+/// it will be, and the marker of the last load stays.
+pub(super) async fn widen(lake: &Lake, table: DeltaTable, contract: &Contract) -> Result<()> {
+    let stored = table.snapshot().map_err(|error| delta_error("lake table could not be read", &error))?.snapshot().arrow_schema();
+    let becomes_wider = contract
+        .schema()
+        .fields()
+        .iter()
+        .any(|field| stored.field_with_name(field.name()).is_ok_and(|found| !same(found.data_type(), field.data_type())));
+    if becomes_wider { rewrite(lake, table, contract).await } else { add(table, contract).await }
+}
+
+/// Writes every row anew, with the contract's types.
+async fn rewrite(lake: &Lake, table: DeltaTable, contract: &Contract) -> Result<()> {
+    let what = format!("lake table \"{}\" could not be widened", contract.table);
+    let failed = |error| query_error(&what, error);
+    let session = lake.session();
+    let frame = session.read_table(lake.provider_of(&table, &contract.table).await?).map_err(failed)?;
+    let stored = frame.schema().clone();
+    let columns: Vec<Expr> = contract
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let name = field.name();
+            let is_stored = stored.has_column_with_unqualified_name(name);
+            let value = if is_stored { ident(name) } else { lit(ScalarValue::Null) };
+            cast(value, field.data_type().clone()).alias(name)
+        })
+        .collect();
+    let (state, plan) = frame.select(columns).map_err(failed)?.into_parts();
+    table
+        .write(vec![])
+        .with_save_mode(SaveMode::Overwrite)
+        .with_schema_mode(SchemaMode::Overwrite)
+        .with_input_plan(plan)
+        .with_session_state(Arc::new(state))
+        .with_target_file_size(NonZeroU64::new(FILE_BYTES))
+        .with_writer_properties(writer_properties())
+        .with_commit_properties(CommitProperties::default().with_max_retries(0))
+        .await
+        .map_err(|error| delta_error(&what, &error))?;
+    Ok(())
+}
+
+async fn add(table: DeltaTable, contract: &Contract) -> Result<()> {
     let stored = table.snapshot().map_err(|error| delta_error("lake table could not be read", &error))?.snapshot().arrow_schema();
     let columns = columns(contract)?;
     let missing: Vec<_> = columns.fields().filter(|field| stored.field_with_name(field.name()).is_err()).cloned().collect();

@@ -257,3 +257,31 @@ async fn rows_without_a_key_are_refused_and_nothing_changes() {
     assert_eq!(error.code(), &LAKE_KEY);
     assert!(place.rows().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_column_becomes_wider_by_itself_and_never_narrower() {
+    let place = place();
+    place.load(&[(1, Some(100), 10), (2, Some(250), 20)], Mode::Merge, 1, None).await.unwrap();
+    let marker = place.lake.marker("p", &contract().table).await.unwrap();
+    let mut wider = contract();
+    let column = |name: &str, text: &str| parse_column(&ColumnName::new(name).unwrap(), text, &|name| name.to_owned()).unwrap();
+    wider.columns[1] = column("total", "decimal(22,4)");
+    wider.columns.push(column("new", "text"));
+    let changes = place.lake.compare(&wider, &Layout::default()).await.unwrap();
+    assert_eq!(changes.iter().map(|change| change.sign).collect::<Vec<_>>(), ['~', '+']);
+    place.lake.prepare(&wider, &Layout::default()).await.unwrap();
+    assert!(place.lake.compare(&wider, &Layout::default()).await.unwrap().is_empty());
+    assert_eq!(place.lake.marker("p", &contract().table).await.unwrap(), marker, "the last load is still the last");
+    let session = place.lake.session();
+    let frame = session.read_table(place.lake.provider(&wider.table).await.unwrap().unwrap()).unwrap();
+    session.register_table("t", frame.into_view()).unwrap();
+    let shown = session.sql("SELECT id, total, new FROM t ORDER BY id").await.unwrap().collect().await.unwrap();
+    let shown = pretty_format_batches(&shown).unwrap().to_string();
+    assert!(shown.contains("| 1  | 1.0000 |     |") && shown.contains("| 2  | 2.5000 |     |"), "{shown}");
+    let error = place.lake.prepare(&contract(), &Layout::default()).await.unwrap_err();
+    assert_eq!(error.code().name, "E-SCHEMA");
+    let mut renamed = wider.clone();
+    renamed.columns[4] = column("newer", "text");
+    let error = place.lake.prepare(&renamed, &Layout::default()).await.unwrap_err();
+    assert!(format!("{error:?}").contains("if it is \\\"newer\\\" now"), "{error:?}");
+}

@@ -54,3 +54,27 @@ fn what_did_not_fit_is_listed_by_cause_and_shown_row_by_row() {
     let again = project.pipeline(&["quarantine", "list", "--output", "json"]).succeeded().json();
     assert_eq!(again["causes"].as_array().unwrap().iter().map(|cause| cause["rows"].as_u64().unwrap()).sum::<u64>(), rejected);
 }
+
+#[test]
+fn rows_of_dumps_come_home_too() {
+    let mut project = Project::new();
+    let data = DataSet::generate(&["--customers", "60", "--stores", "2", "--days", "4", "--orders", "120", "--seed", "3"], 0);
+    data.feed(&mut project);
+    for (table, section, column, wide) in [
+        ("shop.orders", "sources.shop.tables.orders", "customer_id", "uuid"),
+        ("platform.customers", "sources.platform.tables.customers", "deleted_at", "timestamp"),
+    ] {
+        let column = format!("{section}.columns.{column}");
+        project.set(&format!("{section}.max_rejected"), "100%").set(&column, format!("{wide} not null"));
+        let all = project.pipeline(&["run", "nightly", "--output", "json", "--full-refresh", "--only", table]).succeeded().json();
+        let rejected = rejected_by_steps(&all, table);
+        assert!(rejected > 1, "{all}");
+        let before: u64 = project.value(&format!("SELECT count(*) AS n FROM {table}")).parse().unwrap();
+        project.set(&column, wide);
+        let replayed = project.pipeline(&["quarantine", "replay", table, "--output", "json"]).succeeded().json();
+        let report = &replayed["replays"][0];
+        let (home, still) = (report["came_home"].as_u64().unwrap(), report["still_rejected"].as_u64().unwrap());
+        assert!(home > 0 && home + still == rejected && report["gone"] == 0, "{report}");
+        assert_eq!(project.value(&format!("SELECT count(*) AS n FROM {table}")), (before + home).to_string());
+    }
+}

@@ -28,6 +28,7 @@ mod plan;
 mod read;
 mod scan;
 
+pub(super) use keys::Identifiers;
 pub(super) use plan::{Change, Collection, decide, oldest};
 pub(super) use read::{Chunk, read};
 

@@ -41,14 +41,14 @@ mod text;
 mod unfit;
 mod wire;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use pipeline_core::contract::{ColumnType, Contract, EXTRA_COLUMN, Privacy};
 use pipeline_core::error::{Error, Result};
-use pipeline_core::name::TableName;
+use pipeline_core::name::{ColumnName, TableName};
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::{Quarantine, Rejected};
 
@@ -95,6 +95,9 @@ pub struct Decoder {
     filter: Option<(usize, RowFilter)>,
     quarantine: Quarantine,
     origin: String,
+    /// The key's columns that may be told: their names in the source, their places, and their types. Empty if one may not.
+    key: Vec<(String, usize, PostgresType)>,
+    positions: Option<BTreeSet<String>>,
     frame: Frame,
     tuples: u64,
     rows: usize,
@@ -191,6 +194,16 @@ pub(super) fn split_path<'a>(from: &'a str, names: &mut dyn Iterator<Item = &str
         }
     }
     best
+}
+
+/// The key's columns, if none of them is personal and all are columns of their own.
+fn open_key(contract: &Contract, columns: &[SourceColumn]) -> Vec<(String, usize, PostgresType)> {
+    let column = |name: &ColumnName| {
+        let declared = contract.column(name).filter(|declared| matches!(declared.privacy, Privacy::None | Privacy::Keep))?;
+        let place = columns.iter().position(|column| column.name == declared.from)?;
+        columns.get(place).map(|column| (column.name.clone(), place, column.type_.clone()))
+    };
+    contract.key.iter().map(column).collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
 fn origin(from: &str, columns: &[SourceColumn]) -> Option<Origin> {
@@ -311,6 +324,8 @@ impl Decoder {
             filter: None,
             quarantine: Quarantine::new(),
             origin: String::new(),
+            key: open_key(contract, columns),
+            positions: None,
             frame: Frame::default(),
             tuples: 0,
             rows: 0,
@@ -319,7 +334,8 @@ impl Decoder {
         })
     }
 
-    /// Sends rows that do not fit to `quarantine`, with the position `origin, tuple N`, counted from 1.
+    /// Sends rows that do not fit to `quarantine`. Their position is their key as JSON, `{"id":"7"}`, in PostgreSQL's spelling; where there is no
+    /// key, or it is personal, `origin, tuple N`, counted from 1.
     #[must_use]
     pub fn rejecting_to(mut self, quarantine: &Quarantine, origin: &str) -> Self {
         self.quarantine = quarantine.clone();
@@ -331,6 +347,13 @@ impl Decoder {
     #[must_use]
     pub fn only_rows(mut self, place: usize, filter: RowFilter) -> Self {
         self.filter = Some((place, filter));
+        self
+    }
+
+    /// Takes only the rows at these positions.
+    #[must_use]
+    pub fn only_positions(mut self, positions: BTreeSet<String>) -> Self {
+        self.positions = Some(positions);
         self
     }
 
@@ -384,6 +407,9 @@ impl Decoder {
         if let Some((place, filter)) = &self.filter
             && !filter(frame::field(tuple, *place))
         {
+            return Ok(());
+        }
+        if self.positions.as_ref().is_some_and(|positions| !positions.contains(&self.position(tuple))) {
             return Ok(());
         }
         match self.append(tuple) {
@@ -450,13 +476,28 @@ impl Decoder {
         Ok(())
     }
 
+    /// Where a tuple is, in words that find it again if it has a key.
+    fn position(&self, tuple: &[u8]) -> String {
+        let value = |place: usize, type_: &PostgresType| {
+            let mut text = compile::reader(type_, &ColumnType::Text { bytes_max: None })?;
+            text.append(frame::field(tuple, place)?).ok()?;
+            Some(text.finish().ok()?.as_string_opt::<i32>()?.value(0).to_owned())
+        };
+        let key: Option<serde_json::Map<String, serde_json::Value>> =
+            self.key.iter().map(|(name, place, type_)| Some((name.clone(), value(*place, type_)?.into()))).collect();
+        match key.filter(|key| !key.is_empty()) {
+            Some(key) => serde_json::Value::Object(key).to_string(),
+            None => format!("{}tuple {}", self.origin, self.tuples),
+        }
+    }
+
     fn reject(&mut self, tuple: &[u8], column: usize, unfit: &Unfit) -> Result<()> {
         let Some(column) = self.columns.get(column) else { return Ok(()) };
         let (part, reason) = unfit.explain(&column.source, &column.declared);
         let rejected = Rejected {
             column: part.map_or_else(|| column.name.clone(), |part| format!("{}.{part}", column.name)),
             reason,
-            position: format!("{}tuple {}", self.origin, self.tuples),
+            position: self.position(tuple),
             raw: self.open_part(tuple),
             format: FORMAT.into(),
         };

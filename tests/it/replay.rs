@@ -1,0 +1,146 @@
+//! Rejected rows come home once their column takes them: once, as the source has them now, whatever the program dies of on the way.
+
+use bson::doc;
+use pipeline_tests::{Mongo, Postgres, Project};
+use serde_json::Value;
+
+struct World {
+    project: Project,
+    mongo: Mongo,
+    postgres: Postgres,
+}
+
+impl World {
+    /// Ten good rows in each table, and three whose `points` are too large for the column.
+    fn start() -> Self {
+        let (mongo, postgres) = (Mongo::start(), Postgres::start());
+        let baskets: Vec<_> = (0..13_i64)
+            .map(|n| doc! {"_id": bson::oid::ObjectId::new(), "n": n, "points": if n < 10 { n } else { n * 10_000_000_000 }})
+            .collect();
+        mongo.insert("floor", "baskets", &baskets);
+        postgres.create_database("till");
+        postgres.execute(
+            "till",
+            "CREATE TABLE \"Receipts\" (store int, \"No\" text, points bigint NOT NULL, PRIMARY KEY (store, \"No\"));
+             INSERT INTO \"Receipts\" SELECT i % 2, 'it''s ' || i, CASE WHEN i < 10 THEN i ELSE i * 10000000000 END FROM generate_series(0, 12) AS i",
+        );
+        let mut project = Project::new();
+        let models = project.folder().join("models");
+        std::fs::create_dir_all(&models).unwrap();
+        project
+            .environment("FLOOR_URL", mongo.url())
+            .environment("TILL_URL", postgres.url("till"))
+            .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
+            .set("project.models", models.to_str().unwrap())
+            .set("project.max_rejected", "50%")
+            .set("sources.floor.kind", "mongodb")
+            .set("sources.floor.url", "env:FLOOR_URL")
+            .set("sources.floor.database", "floor")
+            .set("sources.floor.tables.baskets.key", vec!["basket_id"])
+            .set("sources.floor.tables.baskets.columns.basket_id", "text not null from _id")
+            .set("sources.floor.tables.baskets.columns.n", "int not null")
+            .set("sources.floor.tables.baskets.columns.points", "int not null")
+            .set("sources.till.kind", "postgres")
+            .set("sources.till.url", "env:TILL_URL")
+            .set("sources.till.tables.receipts.relation", "\"Receipts\"")
+            .set("sources.till.tables.receipts.key", vec!["store", "number"])
+            .set("sources.till.tables.receipts.columns.store", "int not null")
+            .set("sources.till.tables.receipts.columns.number", "text not null from No")
+            .set("sources.till.tables.receipts.columns.points", "int not null")
+            .set("pipelines.nightly.tables", vec!["floor.baskets", "till.receipts"]);
+        let world = Self { project, mongo, postgres };
+        world.run();
+        assert_eq!((world.rows("floor.baskets"), world.rows("till.receipts")), (10, 10));
+        world
+    }
+
+    fn run(&self) {
+        self.project.pipeline(&["run", "nightly", "--output", "json"]).succeeded();
+    }
+
+    fn rows(&self, table: &str) -> u64 {
+        self.project.value(&format!("SELECT count(*) AS n FROM {table}")).parse().unwrap()
+    }
+
+    fn quarantined(&self, table: &str) -> u64 {
+        let listed = self.project.pipeline(&["quarantine", "list", "--output", "json"]).succeeded().json();
+        let causes = listed["causes"].as_array().unwrap();
+        causes.iter().filter(|cause| cause["table"] == table).map(|cause| cause["rows"].as_u64().unwrap()).sum()
+    }
+
+    fn replay(&self, table: &str) -> Value {
+        let replayed = self.project.pipeline(&["quarantine", "replay", table, "--output", "json"]).succeeded().json();
+        replayed["replays"][0].clone()
+    }
+
+    /// The columns take large numbers now.
+    fn widen(&mut self) {
+        self.project
+            .set("sources.floor.tables.baskets.columns.points", "bigint not null")
+            .set("sources.till.tables.receipts.columns.points", "bigint not null");
+    }
+}
+
+#[test]
+fn rejected_rows_come_home_once_as_the_source_has_them_now() {
+    let mut world = World::start();
+    for table in ["floor.baskets", "till.receipts"] {
+        assert_eq!(world.quarantined(table), 3);
+        let still = world.replay(table);
+        assert_eq!((&still["came_home"], &still["still_rejected"], &still["gone"]), (&0.into(), &3.into(), &0.into()), "{still}");
+        assert_eq!(world.quarantined(table), 3, "rows that still do not fit stay");
+    }
+    world.widen();
+    // One is gone, one was changed since.
+    world.mongo.delete("floor", "baskets", doc! {"n": 10});
+    world.mongo.update("floor", "baskets", doc! {"n": 11}, doc! {"$set": {"points": 7_i64}});
+    world.postgres.execute(
+        "till",
+        "DELETE FROM \"Receipts\" WHERE \"No\" = 'it''s 10'; UPDATE \"Receipts\" SET points = 7 WHERE \"No\" = 'it''s 11'",
+    );
+    for (table, large) in [("floor.baskets", "n = 12"), ("till.receipts", "number LIKE '%12'")] {
+        let report = world.replay(table);
+        assert_eq!((&report["came_home"], &report["still_rejected"], &report["gone"]), (&2.into(), &0.into(), &1.into()), "{report}");
+        assert_eq!((world.rows(table), world.quarantined(table)), (12, 0));
+        assert_eq!(world.project.value(&format!("SELECT points FROM {table} WHERE {large}")), "120000000000");
+        world.project.pipeline(&["quarantine", "replay", table]).exited(2);
+    }
+    world.run();
+    assert_eq!((world.rows("floor.baskets"), world.rows("till.receipts")), (12, 12), "a run after it repeats nothing");
+}
+
+#[test]
+fn a_replay_that_is_killed_repeats_and_loses_nothing() {
+    for point in [
+        "landing.after_manifest",
+        "ledger.after_landed",
+        "lake.before_commit",
+        "lake.after_commit",
+        "ledger.after_loaded",
+        "replay.before_settled",
+    ] {
+        let mut world = World::start();
+        world.widen();
+        world.project.kill_at(point, 1, &["quarantine", "replay", "till.receipts"]);
+        let report = world.replay("till.receipts");
+        assert_eq!(report["came_home"], 3, "after a death at {point}: {report}");
+        assert_eq!((world.rows("till.receipts"), world.quarantined("till.receipts")), (13, 0), "after a death at {point}");
+    }
+}
+
+#[test]
+fn rows_are_dropped_only_when_somebody_says_so() {
+    let world = World::start();
+    let refused = world.project.pipeline(&["quarantine", "drop", "till.receipts", "--output", "json"]);
+    assert_eq!(refused.exited(2).error()["code"], "E-NOT-CONFIRMED");
+    assert_eq!(world.quarantined("till.receipts"), 3);
+    let other = world.project.pipeline(&["quarantine", "drop", "till.receipts", "--column", "number", "--yes", "--output", "json"]);
+    assert_eq!(other.exited(2).error()["code"], "E-QUARANTINE-EMPTY");
+    let dropped = world.project.pipeline(&["quarantine", "drop", "till.receipts", "--column", "points", "--yes"]);
+    assert!(dropped.succeeded().stdout.contains("3 rejected rows of \"till.receipts\" dropped"), "{dropped}");
+    assert_eq!((world.quarantined("till.receipts"), world.quarantined("floor.baskets")), (0, 3));
+    assert!(world.project.pipeline(&["history", "nightly"]).succeeded().stdout.contains("rejected rows"));
+    // A later run that meets them again says so again.
+    world.run();
+    assert_eq!(world.quarantined("till.receipts"), 3);
+}
