@@ -122,6 +122,10 @@ pub(crate) enum Command {
     Query(QueryArguments),
     /// Shows the rows that did not fit, by cause or one by one
     Quarantine(QuarantineArguments),
+    /// Writes a configuration from what live databases hold
+    Init(InitArguments),
+    /// Compares what is declared with what the sources hold
+    Schema(SchemaArguments),
     /// Shows and checks the configuration
     Config(ConfigArguments),
     /// Makes a realistic data set with its answers
@@ -332,6 +336,54 @@ pub(crate) enum QuarantineCommand {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+    },
+}
+
+/// `pipeline init`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct InitArguments {
+    /// A source and the secret that holds its connection string, such as `shop=env:SHOP_MONGODB_URL`; as often as there are sources
+    #[arg(long, value_name = "NAME=SECRET", required = true)]
+    pub(crate) source: Vec<String>,
+    /// What the project is called
+    #[arg(long, value_name = "NAME", default_value = "pipeline")]
+    pub(crate) name: String,
+    /// Writes over a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Prints the configuration and writes nothing
+    #[arg(long)]
+    pub(crate) print: bool,
+}
+
+/// `pipeline schema`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SchemaArguments {
+    /// What of it.
+    #[command(subcommand)]
+    pub(crate) command: SchemaCommand,
+}
+
+/// What to do with schemas.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// Shows a table's columns, as declared and as found
+    Show {
+        /// The table.
+        #[arg(value_name = "TABLE")]
+        table: String,
+    },
+    /// Lists what differs; ends with exit code 6 if something needs a decision
+    Diff {
+        /// Only these tables.
+        #[arg(value_name = "TABLE")]
+        tables: Vec<String>,
+    },
+    /// Takes what differs over into the configuration file
+    Accept {
+        /// The table.
+        #[arg(value_name = "TABLE")]
+        table: String,
     },
 }
 

@@ -6,7 +6,7 @@ use pipeline_core::error::Code;
 #[cfg_attr(not(test), expect(dead_code, reason = "the reference page is made by a test"))]
 pub(crate) fn all() -> Vec<&'static Code> {
     use pipeline_core::{config, contract, error, landing, ledger, load, name, quarantine, run, window};
-    let core: [&'static Code; 24] = [
+    let core: [&'static Code; 26] = [
         &error::BUG,
         &error::INTERRUPTED,
         &error::ARROW,
@@ -31,6 +31,8 @@ pub(crate) fn all() -> Vec<&'static Code> {
         &crate::commands::doctor::DOCTOR,
         &crate::commands::quarantine::QUARANTINE_EMPTY,
         &crate::commands::settle::NOT_CONFIRMED,
+        &crate::commands::init::EXISTS,
+        &crate::commands::schema::SCHEMA_DIFFERS,
     ];
     let mut codes: Vec<&'static Code> = core.to_vec();
     codes.push(&crate::commands::status::RUN_UNKNOWN);

@@ -61,7 +61,7 @@ pub(crate) struct LakeModels {
 impl LakeModels {
     /// Reads the models and opens the engine.
     pub(crate) fn load(config: &Config, lake: Arc<Lake>, key: Option<PrivacyKey>) -> Result<Self> {
-        let models = ModelSet::load(&folder(config), &config.parameters, key.as_ref())?;
+        let models = declared(config, key.as_ref())?;
         let extracted = config.sources.values().flat_map(|source| source.tables.keys().cloned());
         let names = extracted.chain(models.models().iter().map(|model| model.table().clone())).collect();
         let engine = engine(config, key)?;
@@ -75,7 +75,7 @@ impl LakeModels {
     pub(crate) async fn check(config: &Config) -> Result<usize> {
         // Keyed functions are planned, not run, so any key does.
         let key = PrivacyKey::new(b"");
-        let models = ModelSet::load(&folder(config), &config.parameters, Some(&key))?;
+        let models = declared(config, Some(&key))?;
         let all: BTreeSet<TableName> = models.models().iter().map(|model| model.table().clone()).collect();
         OverTables::new(models, engine(config, Some(key))?, Arc::new(NoTables), sources(config)).check(&all).await?;
         Ok(all.len())
@@ -117,8 +117,13 @@ fn sources(config: &Config) -> Vec<Contract> {
     config.sources.values().flat_map(|source| source.tables.values().map(|table| table.contract.clone())).collect()
 }
 
-fn folder(config: &Config) -> PathBuf {
-    PathBuf::from(config.place(&config.project.models))
+/// The models in their folder. A project that names none, and has none where they would be, has no models.
+fn declared(config: &Config, key: Option<&PrivacyKey>) -> Result<ModelSet> {
+    let folder = PathBuf::from(config.place(&config.project.models));
+    if !config.project.models_are_named && !folder.exists() {
+        return Ok(ModelSet::default());
+    }
+    ModelSet::load(&folder, &config.parameters, key)
 }
 
 fn engine(config: &Config, key: Option<PrivacyKey>) -> Result<Engine> {

@@ -33,7 +33,7 @@ use crate::sources::{ConfiguredSources, kind};
 use crate::telemetry::{self, Telemetry};
 
 /// The configuration's file name.
-const FILE_NAME: &str = "pipelines.toml";
+pub(crate) const FILE_NAME: &str = "pipelines.toml";
 
 /// What a killed process left is removed after so long: no run takes longer.
 const LEFT_BEHIND_AFTER: Duration = Duration::from_secs(2 * 24 * 60 * 60);
@@ -138,7 +138,7 @@ impl Project {
         self.config.aws.clone().text("kms_key")
     }
 
-    async fn secrets(&self) -> Result<Arc<Secrets>> {
+    pub(crate) async fn secrets(&self) -> Result<Arc<Secrets>> {
         Ok(Arc::new(Secrets::new(&self.config.folder, self.aws().await?)))
     }
 

@@ -104,6 +104,15 @@ pub enum Entry {
         /// Why.
         settlement: Settlement,
     },
+    /// What a table promises, or how a place keeps it, changed.
+    SchemaChanged {
+        /// The table.
+        table: TableName,
+        /// Where: a destination's name, or `contract`.
+        place: String,
+        /// The changes, in words.
+        changes: Vec<String>,
+    },
     /// A step ended.
     StepFinished {
         /// How.

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use pipeline_core::config::{Options, SecretSource};
 use pipeline_core::contract::Contract;
-use pipeline_core::error::Result;
+use pipeline_core::error::{Error, Result};
 use pipeline_core::extract::Extractor;
 use pipeline_core::privacy::PrivacyKey;
+
+use crate::discover::{DISCOVER, Found};
 
 /// A kind of source. The registry's rows are data: a new kind is a new folder and one more row in [`KINDS`](crate::KINDS).
 #[derive(Debug)]
@@ -44,10 +46,19 @@ pub struct Connect {
 }
 
 /// A connected source.
+#[async_trait]
 pub trait Source: Debug + Send + Sync {
     /// Opens one table.
     ///
     /// # Errors
     /// What the source says about the table's place, or about columns that it cannot deliver.
     fn table(&self, contract: Contract, options: Options) -> Result<Box<dyn Extractor>>;
+
+    /// Looks at what the source holds, and how it could be declared. Reads metadata, and a bounded number of rows where there is none.
+    ///
+    /// # Errors
+    /// [`DISCOVER`] if sources of this kind cannot be looked at; what the source says.
+    async fn discover(&self) -> Result<Vec<Found>> {
+        Err(Error::new(&DISCOVER, "a source of this kind does not tell what it holds"))
+    }
 }

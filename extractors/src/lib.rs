@@ -5,6 +5,7 @@
 
 pub mod bson;
 mod changes;
+pub mod discover;
 pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -33,5 +34,5 @@ pub fn rejected_text(rejected: &pipeline_core::quarantine::Rejected) -> Option<S
 /// Every error code of this crate.
 #[must_use]
 pub fn codes() -> Vec<&'static pipeline_core::error::Code> {
-    [bson::CODES, files::CODES, mongodb::CODES, opensearch::CODES, postgres::CODES].concat()
+    [bson::CODES, discover::CODES, files::CODES, mongodb::CODES, opensearch::CODES, postgres::CODES].concat()
 }

@@ -11,6 +11,7 @@ mod local;
 mod opensearch;
 mod program;
 mod replay;
+mod schema;
 mod servers;
 mod services;
 mod streams;

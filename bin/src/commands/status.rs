@@ -71,6 +71,7 @@ fn list(printer: Printer, runs: &[RunOverview]) -> Result<()> {
             (RunKind::Run, None) => "since the checkpoints".to_owned(),
             (RunKind::BackfillModels, _) => "models of a backfill".to_owned(),
             (RunKind::Quarantine, _) => "rejected rows".to_owned(),
+            (RunKind::Schema, _) => "a schema".to_owned(),
             (_, Some(window)) => window.to_string(),
             (_, None) => String::new(),
         };
@@ -121,6 +122,11 @@ fn show(printer: Printer, run: &RunOverview, entries: &[Recorded]) -> Result<()>
         }
         for (source, cut) in sources {
             printer.line(printer.styled(Style::Dim, format!("  {source} at {} ({})", cut.at, cut.place)));
+        }
+    }
+    for recorded in entries {
+        if let Entry::SchemaChanged { table, place, changes } = &recorded.entry {
+            printer.line(printer.styled(Style::Dim, format!("schema of {table} ({place}): {}", changes.join(", "))));
         }
     }
     printer.line("");

@@ -255,6 +255,7 @@ impl SqliteLedger {
             | Entry::LoadPlanned { .. }
             | Entry::Loaded { .. }
             | Entry::RejectedSettled { .. }
+            | Entry::SchemaChanged { .. }
             | Entry::StepFinished { .. } => return Ok(()),
         };
         index.execute(&mut *connection).await.map_err(|error| self.error(&error))?;

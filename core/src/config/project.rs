@@ -64,6 +64,8 @@ pub struct Project {
     pub work: String,
     /// Where models are declared.
     pub models: String,
+    /// Whether the configuration names that folder itself: then it must be there.
+    pub models_are_named: bool,
     /// "Now" for models; None: when the run begins.
     pub as_of: Option<Timestamp>,
     /// The share of rows that may be rejected.
@@ -99,6 +101,7 @@ impl Project {
             slices_in_flight_max: small(section.number("slices_in_flight")?, 2) as usize,
             attempts_max: small(section.number("attempts")?, 4),
         };
+        let models = section.text("models")?;
         let mut privacy = section.section("privacy")?;
         let hashed = || ["email", "phone", "first_name", "last_name", "name"].map(str::to_owned).to_vec();
         let privacy = {
@@ -113,7 +116,8 @@ impl Project {
             lake: section.text("lake")?.unwrap_or_else(|| ".pipeline/lake".to_owned()),
             ledger: section.text("ledger")?.unwrap_or_else(|| ".pipeline/ledger.db".to_owned()),
             work: section.text("work")?.unwrap_or_else(|| ".pipeline/work".to_owned()),
-            models: section.text("models")?.unwrap_or_else(|| "sql".to_owned()),
+            models_are_named: models.is_some(),
+            models: models.unwrap_or_else(|| "sql".to_owned()),
             as_of,
             rejected_share_max: section.share("max_rejected")?.unwrap_or(REJECTED_SHARE_DEFAULT),
             settings,

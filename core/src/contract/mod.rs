@@ -5,6 +5,7 @@
 
 mod column_type;
 mod parse;
+mod widening;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use column_type::{ColumnType, Only, StructField, TEXT_BYTES_DEFAULT};
 pub use parse::parse_column;
+pub use widening::holds;
 
 use crate::error::{Code, Error, ErrorKind, Result};
 use crate::name::{ColumnName, TableName};

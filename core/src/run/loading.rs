@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::failpoint;
 use crate::landing::Snapshot;
 use crate::ledger::Entry;
-use crate::load::{Layout, Load, LoadId, Loader, Mode, Receipt};
+use crate::load::{Change, Layout, Load, LoadId, Loader, Mode, Receipt};
 
 impl Engine {
     /// Loads a step's snapshot into the destination under the next revision.
@@ -93,13 +93,15 @@ impl Engine {
         .instrument(span)
         .await;
         match result {
-            Ok(receipt) => {
+            Ok((receipt, changes)) => {
                 failpoint::reached("load.after_publish");
-                self.append(
-                    context,
-                    &[Entry::Loaded { step: step.to_owned(), destination: loader.name().to_owned(), receipt: receipt.clone() }],
-                )
-                .await?;
+                let mut entries =
+                    vec![Entry::Loaded { step: step.to_owned(), destination: loader.name().to_owned(), receipt: receipt.clone() }];
+                if !changes.is_empty() {
+                    let changes = changes.into_iter().map(|change| format!("{} {}", change.sign, change.what)).collect();
+                    entries.push(Entry::SchemaChanged { table: contract.table.clone(), place: loader.name().to_owned(), changes });
+                }
+                self.append(context, &entries).await?;
                 failpoint::reached("ledger.after_loaded");
                 let moved = receipt.rows_written + receipt.rows_deleted > 0;
                 let status = if receipt.was_there {
@@ -140,16 +142,17 @@ impl Engine {
     }
 }
 
-async fn attempt(loader: &Arc<dyn Loader>, load: &Load, snapshot: &Snapshot) -> Result<Receipt> {
+/// The receipt, and how the destination's table was changed for it.
+async fn attempt(loader: &Arc<dyn Loader>, load: &Load, snapshot: &Snapshot) -> Result<(Receipt, Vec<Change>)> {
     failpoint::reached("load.before_prepare");
-    loader.prepare(&load.contract, &load.layout).await?;
+    let changes = loader.prepare(&load.contract, &load.layout).await?;
     failpoint::reached("load.before_stage");
     let staged = loader.stage(load, snapshot).await?;
     failpoint::reached("load.after_stage");
     match loader.publish(&staged).await {
         Ok(receipt) => {
             loader.discard(&staged).await?;
-            Ok(receipt)
+            Ok((receipt, changes))
         }
         Err(error) => {
             if let Err(left) = loader.discard(&staged).await {

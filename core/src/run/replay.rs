@@ -51,9 +51,18 @@ impl Engine {
             .await
     }
 
+    /// Records that what a table promises was changed.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub async fn schema_accepted(&self, table: &TableName, changes: Vec<String>, request: RunRequest) -> Result<()> {
+        let entry = Entry::SchemaChanged { table: table.clone(), place: "contract".to_owned(), changes };
+        self.in_a_run(request, async |context| self.append(context, &[entry]).await).await
+    }
+
     /// Does some work under the lease, as a run of its own in the history.
     async fn in_a_run<T>(&self, request: RunRequest, work: impl AsyncFnOnce(&Arc<RunContext>) -> Result<T>) -> Result<T> {
-        debug_assert_eq!(request.kind, RunKind::Quarantine);
+        debug_assert!(matches!(request.kind, RunKind::Quarantine | RunKind::Schema), "not a run that reads by itself");
         let lease = self.lease().await?;
         let run = new_run_id();
         let context = Arc::new(RunContext {

@@ -34,6 +34,8 @@ pub enum RunKind {
     BackfillModels,
     /// `pipeline quarantine replay` or `drop`: rejected rows only.
     Quarantine,
+    /// `pipeline schema accept`: nothing is read.
+    Schema,
 }
 
 /// How a run ended.

@@ -33,6 +33,7 @@ struct Files {
     key: Option<PrivacyKey>,
 }
 
+#[async_trait]
 impl Source for Files {
     fn table(&self, contract: Contract, options: Options) -> Result<Box<dyn Extractor>> {
         open(&self.options, contract, &TableOptions::read(options)?, self.key.clone())

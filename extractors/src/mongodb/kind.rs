@@ -8,6 +8,7 @@ use pipeline_core::extract::Extractor;
 use pipeline_core::privacy::PrivacyKey;
 
 use super::{Connection, EXAMPLE, MongoConfig, TableOptions};
+use crate::discover::Found;
 use crate::kind::{Connect, Kind, Source, Spec};
 
 /// A MongoDB deployment.
@@ -34,8 +35,13 @@ struct Deployment {
     key: Option<PrivacyKey>,
 }
 
+#[async_trait]
 impl Source for Deployment {
     fn table(&self, contract: Contract, options: Options) -> Result<Box<dyn Extractor>> {
         self.connection.table(contract, &TableOptions::read(options)?, self.key.clone())
+    }
+
+    async fn discover(&self) -> Result<Vec<Found>> {
+        super::discover::discover(&self.connection).await
     }
 }

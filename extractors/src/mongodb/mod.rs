@@ -12,6 +12,7 @@
 
 mod connection;
 mod cut;
+mod discover;
 mod error;
 mod filter;
 mod kind;

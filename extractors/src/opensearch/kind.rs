@@ -46,6 +46,7 @@ struct Cluster {
     key: Option<PrivacyKey>,
 }
 
+#[async_trait]
 impl Source for Cluster {
     fn table(&self, contract: Contract, options: Options) -> Result<Box<dyn Extractor>> {
         self.connection.table(contract, &TableOptions::read(options)?, self.key.clone())

@@ -8,6 +8,7 @@ use pipeline_core::extract::Extractor;
 use pipeline_core::privacy::PrivacyKey;
 
 use super::{EXAMPLE, PostgresConfig, PostgresSource, TableOptions};
+use crate::discover::Found;
 use crate::kind::{Connect, Kind, Source, Spec};
 
 /// A PostgreSQL database.
@@ -34,8 +35,13 @@ struct Database {
     key: Option<PrivacyKey>,
 }
 
+#[async_trait]
 impl Source for Database {
     fn table(&self, contract: Contract, options: Options) -> Result<Box<dyn Extractor>> {
         Ok(self.source.table(contract, &TableOptions::read(options)?, self.key.clone()))
+    }
+
+    async fn discover(&self) -> Result<Vec<Found>> {
+        super::discover::discover(&self.source).await
     }
 }

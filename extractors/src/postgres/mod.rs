@@ -15,6 +15,7 @@
 mod catalog;
 mod connection;
 pub mod copy;
+mod discover;
 mod error;
 mod kind;
 mod log;

@@ -13,7 +13,7 @@ use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::transaction::CommitProperties;
 use deltalake::operations::write::SchemaMode;
 use deltalake::protocol::SaveMode;
-use pipeline_core::contract::Contract;
+use pipeline_core::contract::{Contract, holds};
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::load::{Change, SCHEMA_CHANGE};
 
@@ -73,7 +73,7 @@ pub(super) fn compare(table: Option<&DeltaTable>, contract: &Contract) -> Result
                 .iter()
                 .find(|field| stored.field_with_name(field.name()).is_err() && same(found.data_type(), field.data_type()));
             let renamed =
-                new.map(|new| format!("; if it is \"{}\" now, keep its old name and write `from` before the source's", new.name()));
+                new.map(|new| format!("; if the source calls it \"{0}\" now, write `{1} = \"… from {0}\"`", new.name(), found.name()));
             refused.push(format!("column \"{}\" is in the lake and not in its contract{}", found.name(), renamed.unwrap_or_default()));
         }
     }
@@ -83,30 +83,6 @@ pub(super) fn compare(table: Option<&DeltaTable>, contract: &Contract) -> Result
     let error = Error::new(&SCHEMA_CHANGE, format!("lake table \"{}\" does not fit its contract", contract.table));
     Err(refused.into_iter().fold(error, Error::caused_by)
         .hint("Take the contract back to what the lake holds, or remove the table's folder from the lake and run with --full-refresh: it is read anew."))
-}
-
-/// Whether `wider` holds every value of `narrow` exactly.
-fn holds(wider: &DataType, narrow: &DataType) -> bool {
-    use DataType::{Decimal128, Float32, Float64, Int16, Int32, Int64};
-    // Digits that whole numbers of a type need.
-    let digits = |data_type: &DataType| match data_type {
-        Int16 => Some(5),
-        Int32 => Some(10),
-        Int64 => Some(19),
-        _ => None,
-    };
-    match (wider, narrow) {
-        (Int32, Int16) | (Int64, Int16 | Int32) | (Float64, Float32 | Int16 | Int32) | (Float32, Int16) => true,
-        (Decimal128(precision, scale), Decimal128(narrow_precision, narrow_scale)) => {
-            scale >= narrow_scale && i16::from(*precision) - i16::from(*scale) >= i16::from(*narrow_precision) - i16::from(*narrow_scale)
-        }
-        (Decimal128(precision, scale), whole) => digits(whole).is_some_and(|digits| i16::from(*precision) - i16::from(*scale) >= digits),
-        (DataType::List(wider), DataType::List(narrow)) => {
-            let (wider, narrow) = (wider.data_type(), narrow.data_type());
-            same(wider, narrow) || holds(wider, narrow)
-        }
-        _ => false,
-    }
 }
 
 /// Types that hold the same values. Names of list items and nullability within do not count.

@@ -566,3 +566,8 @@ fn article(type_: &PostgresType) -> String {
     let article = if name.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
     format!("{article} {name}")
 }
+
+/// Whether values of a type can be read into a declared one at all.
+pub(in crate::postgres) fn can_be_read(type_: &PostgresType, declared: &ColumnType) -> bool {
+    type_.is_known() && compile::reader(type_, declared).is_some()
+}
