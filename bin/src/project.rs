@@ -14,6 +14,7 @@ use pipeline_core::ledger::Ledger;
 use pipeline_core::load::Loader;
 use pipeline_core::model::Models;
 use pipeline_core::name::TableName;
+use pipeline_core::pace::Pace;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::probe::Probe;
 use pipeline_core::run::{Destination, Engine, EngineSettings, Observer, Parts, Sources, Stop};
@@ -161,7 +162,7 @@ impl Project {
         let tables = self.tables(pipeline)?;
         let secrets = self.secrets().await?;
         let key = self.privacy_key(&secrets).await?;
-        let connect = Connect { folder: self.config.folder.clone(), secrets, key };
+        let connect = Connect { folder: self.config.folder.clone(), secrets, key, pace: Pace::default() };
         Ok(Arc::new(ConfiguredSources::new(Arc::clone(&self.config), &tables, connect)))
     }
 

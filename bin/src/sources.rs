@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use pipeline_core::config::{CONFIG, Config, SourceConfig};
 use pipeline_core::error::{Error, Result};
 use pipeline_core::name::TableName;
+use pipeline_core::pace::Pace;
 use pipeline_core::run::{SourceTable, Sources};
 use pipeline_extractors::kind::{Connect, Kind};
 use pipeline_extractors::{KINDS, kind::Spec};
@@ -51,7 +52,8 @@ impl Sources for ConfiguredSources {
             }
             let failed = |error: Error| error.context(format!("source \"{}\" could not be opened", source.name));
             let spec: Box<dyn Spec> = (kind(source)?.read)(source.options.clone())?;
-            let connected = spec.connect(&self.connect).await.map_err(failed)?;
+            let connect = Connect { pace: Pace::new(source.rate_bytes_per_second_max), ..self.connect.clone() };
+            let connected = spec.connect(&connect).await.map_err(failed)?;
             for (table, config) in wanted {
                 let extractor = connected
                     .table(config.contract.clone(), config.options.clone())

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod load;
 pub mod model;
 pub mod name;
+pub mod pace;
 pub mod privacy;
 pub mod probe;
 pub mod quarantine;

@@ -8,6 +8,7 @@ use pipeline_core::config::{Options, SecretSource};
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
 use pipeline_core::extract::Extractor;
+use pipeline_core::pace::Pace;
 use pipeline_core::privacy::PrivacyKey;
 
 use crate::discover::{DISCOVER, Found};
@@ -43,6 +44,8 @@ pub struct Connect {
     pub secrets: std::sync::Arc<dyn SecretSource>,
     /// The project's key for hashed columns.
     pub key: Option<PrivacyKey>,
+    /// How fast the source may be read.
+    pub pace: Pace,
 }
 
 /// A connected source.

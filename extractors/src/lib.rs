@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::string_slice))]
 
 pub mod bson;
+mod calm;
 mod changes;
 pub mod discover;
 pub mod files;

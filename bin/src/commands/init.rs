@@ -7,6 +7,7 @@ use std::sync::Arc;
 use pipeline_core::config::{CONFIG, Config, Secret, SecretSource};
 use pipeline_core::error::{Code, Error, ErrorKind, Result};
 use pipeline_core::name::TableName;
+use pipeline_core::pace::Pace;
 use pipeline_extractors::discover::{Found, FoundColumn, FoundCursor, column_name, is_usual_cursor, looks_personal};
 use pipeline_extractors::kind::{Connect, Source, Spec};
 use pipeline_loaders::s3::AwsOptions;
@@ -74,7 +75,7 @@ pub(crate) async fn connect(config: &Config, name: &str, folder: &Path, secrets:
         return Err(Error::new(&CONFIG, format!("there is no source \"{name}\"")));
     };
     let spec: Box<dyn Spec> = (kind(source)?.read)(source.options.clone())?;
-    let connect = Connect { folder: folder.to_path_buf(), secrets, key: None };
+    let connect = Connect { folder: folder.to_path_buf(), secrets, key: None, pace: Pace::default() };
     spec.connect(&connect).await.map_err(|error| error.context(format!("source \"{name}\" could not be opened")))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::kind::Options;
 use super::project::Project;
+use super::units::parse_bytes;
 use crate::contract::{Contract, parse_column};
 use crate::error::Result;
 use crate::name::{ColumnName, TableName};
@@ -32,6 +33,8 @@ pub struct SourceConfig {
     pub name: String,
     /// Its kind: `files`, `mongodb`, `opensearch`, `postgres`.
     pub kind: String,
+    /// Bytes that may be read of it in a second; None reads as fast as it gives.
+    pub rate_bytes_per_second_max: Option<u64>,
     /// The rest, for its kind to read: `url`, `path`.
     pub options: Options,
     /// Its tables.
@@ -50,6 +53,13 @@ impl SourceConfig {
                 return Err(section.error("naming", format!("naming \"{other}\" is not known")).hint("Use \"same\" or \"camelCase\"."));
             }
         };
+        let rate_bytes_per_second_max =
+            match section.text("max_source_rate")? {
+                None => None,
+                Some(text) => Some(parse_bytes(text.trim_end_matches("/s")).filter(|rate| *rate > 0).ok_or_else(|| {
+                    section.error("max_source_rate", format!("\"{text}\" is not a rate")).hint("Write it as \"20MiB/s\".")
+                })?),
+            };
         let mut tables = BTreeMap::new();
         for (table, mut options) in section.sections("tables")? {
             let table = TableName::new(name, &table)?;
@@ -62,7 +72,7 @@ impl SourceConfig {
             };
             tables.insert(table, config);
         }
-        Ok(Self { name: name.to_owned(), kind, options: section, tables })
+        Ok(Self { name: name.to_owned(), kind, rate_bytes_per_second_max, options: section, tables })
     }
 }
 

@@ -1,12 +1,14 @@
 //! A connection to a deployment, shared by its tables.
 
 use std::fmt;
+use std::time::Duration;
 
 use ::bson::{Document, doc};
 use mongodb::{Client, Database};
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
 use pipeline_core::extract::Extractor;
+use pipeline_core::pace::Pace;
 use pipeline_core::privacy::PrivacyKey;
 
 use super::cut::SharedCuts;
@@ -15,6 +17,7 @@ use super::log::CaptureOptions;
 use super::options::{MongoOptions, TableOptions};
 use super::plan::MongoExtractor;
 use crate::bson::{CursorField, Decoder};
+use crate::calm::calm;
 
 /// A connection to one database of a deployment. Cheap to clone.
 #[derive(Clone)]
@@ -23,6 +26,8 @@ pub struct Connection {
     cuts: SharedCuts,
     capture: Option<CaptureOptions>,
     consistent_snapshot: bool,
+    pause_above: Option<Duration>,
+    pace: Pace,
 }
 
 impl Connection {
@@ -45,6 +50,8 @@ impl Connection {
             cuts: SharedCuts::default(),
             capture: options.capture.clone(),
             consistent_snapshot: options.consistent_snapshot,
+            pause_above: options.pause_above,
+            pace: options.pace.clone(),
         };
         connection.command(doc! {"ping": 1}, "the MongoDB server could not be asked for a sign of life").await?;
         Ok(connection)
@@ -86,6 +93,17 @@ impl Connection {
     /// Whether all tables of a run are to be seen as they were at its beginning.
     pub(super) fn is_consistent(&self) -> bool {
         self.consistent_snapshot
+    }
+
+    /// How fast the deployment may be read.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Waits while the server takes long to answer.
+    pub(super) async fn calm(&self) -> Result<()> {
+        let ask = || async { self.command(doc! {"ping": 1}, "the MongoDB server could not be asked for a sign of life").await.map(drop) };
+        calm(self.pause_above, ask).await
     }
 
     pub(super) async fn command(&self, command: Document, failed: &str) -> Result<Document> {

@@ -7,7 +7,7 @@ use pipeline_core::error::Result;
 use pipeline_core::extract::Extractor;
 use pipeline_core::privacy::PrivacyKey;
 
-use super::{Connection, EXAMPLE, MongoConfig, TableOptions};
+use super::{Connection, EXAMPLE, MongoConfig, MongoOptions, TableOptions};
 use crate::discover::Found;
 use crate::kind::{Connect, Kind, Source, Spec};
 
@@ -24,7 +24,7 @@ pub static KIND: Kind = Kind {
 impl Spec for MongoConfig {
     async fn connect(&self, context: &Connect) -> Result<Box<dyn Source>> {
         let url = context.secrets.fetch(&self.url).await?;
-        let connection = Connection::open(&self.clone().with_url(url)).await?;
+        let connection = Connection::open(&MongoOptions { pace: context.pace.clone(), ..self.clone().with_url(url) }).await?;
         Ok(Box::new(Deployment { connection, key: context.key.clone() }))
     }
 }

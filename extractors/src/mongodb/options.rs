@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pipeline_core::config::{Options, Secret};
 use pipeline_core::error::Result;
+use pipeline_core::pace::Pace;
 
 use super::log::CaptureOptions;
 
@@ -56,6 +57,10 @@ pub struct MongoConfig {
     pub application_name: Option<String>,
     /// How long to look for a server; without it, what the connection string says, or 10 seconds.
     pub timeout: Option<Duration>,
+    /// Most connections at once; without it, what the connection string says.
+    pub connections_max: Option<u32>,
+    /// No slice begins while the server takes longer than this to answer.
+    pub pause_above: Option<Duration>,
     /// Whether all tables are read as they were at the run's beginning, where the server keeps that history.
     pub consistent_snapshot: bool,
     /// How changes are captured from the change stream; None reads by the cursor.
@@ -83,10 +88,17 @@ impl MongoConfig {
             .transpose()?;
         let application_name = options.text("application_name")?;
         let timeout = options.duration_us("timeout")?.map(|us| Duration::from_micros(us.unsigned_abs()));
+        let connections_max = match options.number("connections_max")? {
+            Some(0) => {
+                return Err(options.error("connections_max", "\"connections_max\" is 0, so nothing could be read").hint("Use 1 or more."));
+            }
+            number => number.map(|number| u32::try_from(number).unwrap_or(u32::MAX)),
+        };
+        let pause_above = options.duration_us("pause_above")?.map(|us| Duration::from_micros(us.unsigned_abs()));
         let consistent_snapshot = options.boolean("consistent_snapshot")?.unwrap_or(true);
         let capture = capture(&mut options)?;
         options.end()?;
-        Ok(Self { url, database, read_preference, application_name, timeout, consistent_snapshot, capture })
+        Ok(Self { url, database, read_preference, application_name, timeout, connections_max, pause_above, consistent_snapshot, capture })
     }
 
     /// With the connection string that the secret holds.
@@ -98,6 +110,9 @@ impl MongoConfig {
             read_preference: self.read_preference,
             application_name: self.application_name,
             timeout: self.timeout,
+            connections_max: self.connections_max,
+            pause_above: self.pause_above,
+            pace: Pace::default(),
             consistent_snapshot: self.consistent_snapshot,
             capture: self.capture,
         }
@@ -136,7 +151,7 @@ fn captures(options: &mut Options) -> Result<Option<bool>> {
 }
 
 /// Where a MongoDB deployment is. Its text form hides the connection string.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct MongoOptions {
     /// The connection string: a secret.
     pub url: String,
@@ -149,6 +164,12 @@ pub struct MongoOptions {
     /// As in [`MongoConfig`].
     pub timeout: Option<Duration>,
     /// As in [`MongoConfig`].
+    pub connections_max: Option<u32>,
+    /// As in [`MongoConfig`].
+    pub pause_above: Option<Duration>,
+    /// How fast it may be read.
+    pub pace: Pace,
+    /// As in [`MongoConfig`].
     pub consistent_snapshot: bool,
     /// As in [`MongoConfig`].
     pub capture: Option<CaptureOptions>,
@@ -158,7 +179,18 @@ impl MongoOptions {
     /// A deployment by its connection string alone.
     #[must_use]
     pub fn new(url: String) -> Self {
-        Self { url, database: None, read_preference: None, application_name: None, timeout: None, consistent_snapshot: true, capture: None }
+        Self {
+            url,
+            database: None,
+            read_preference: None,
+            application_name: None,
+            timeout: None,
+            connections_max: None,
+            pause_above: None,
+            pace: Pace::default(),
+            consistent_snapshot: true,
+            capture: None,
+        }
     }
 
     /// The driver's options. The configuration wins over the connection string, which wins over the defaults.
@@ -168,6 +200,7 @@ impl MongoOptions {
         options.app_name = self.application_name.clone().or(options.app_name).or_else(|| Some(APPLICATION_NAME_DEFAULT.to_owned()));
         options.server_selection_timeout = self.timeout.or(options.server_selection_timeout).or(Some(TIMEOUT_DEFAULT));
         options.connect_timeout = self.timeout.or(options.connect_timeout).or(Some(TIMEOUT_DEFAULT));
+        options.max_pool_size = self.connections_max.or(options.max_pool_size);
         // What a majority has can no longer be rolled back: nothing is landed that the source may forget.
         options.read_concern = options.read_concern.or_else(|| Some(ReadConcern::majority()));
         if let Some(preference) = self.read_preference {

@@ -16,7 +16,7 @@ use pipeline_core::window::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::connection::Connection;
-use super::cut::{SharedCuts, State};
+use super::cut::State;
 use super::error::{CAPTURE, COLLECTION, CURSOR, Failure};
 use super::filter::{self, Bound};
 use super::log::{self, CaptureOptions, Change, Chunk};
@@ -326,7 +326,7 @@ impl Extractor for MongoExtractor {
             key: self.key.clone(),
             quarantine: quarantine.clone(),
             state: planned.state,
-            cuts: SharedCuts::clone(self.connection.cuts()),
+            connection: self.connection.clone(),
         };
         if let Some(index) = slice.range.get(CHUNK).and_then(serde_json::Value::as_u64) {
             let chunk = usize::try_from(index).ok().and_then(|index| planned.chunks.get(index)).cloned().ok_or_else(foreign)?;

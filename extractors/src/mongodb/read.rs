@@ -11,6 +11,7 @@ use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::{Quarantine, Rejected};
 use tokio::sync::mpsc;
 
+use super::connection::Connection;
 use super::cut::{SharedCuts, State};
 use super::error::Failure;
 use crate::bson::{self, Decoder};
@@ -32,7 +33,7 @@ pub(super) struct Reading {
     pub(super) key: Option<PrivacyKey>,
     pub(super) quarantine: Quarantine,
     pub(super) state: State,
-    pub(super) cuts: SharedCuts,
+    pub(super) connection: Connection,
 }
 
 impl Reading {
@@ -69,7 +70,8 @@ pub(super) async fn read(reading: Reading, filter: Document, documents_per_batch
 
 /// The server's replies to a question. Dropping the receiver closes the cursor at the server.
 pub(super) async fn replies(reading: &Reading, filter: Document, documents_per_batch: u32) -> Result<mpsc::Receiver<Result<RawBatch>>> {
-    let cuts = SharedCuts::clone(&reading.cuts);
+    let (cuts, pace) = (SharedCuts::clone(reading.connection.cuts()), reading.connection.pace().clone());
+    reading.connection.calm().await?;
     let failed = move |place: &str, error: &mongodb::error::Error| {
         let failure = Failure::of(error);
         if matches!(failure, Failure::History { .. }) {
@@ -88,6 +90,9 @@ pub(super) async fn replies(reading: &Reading, filter: Document, documents_per_b
             };
             let Some(reply) = reply else { return };
             let reply = reply.map_err(|error| failed(&place, &error));
+            if let Ok(reply) = &reply {
+                pace.spend(reply.as_raw_document().as_bytes().len()).await;
+            }
             let is_last = reply.is_err();
             if sender.send(reply).await.is_err() || is_last {
                 return;

@@ -9,6 +9,7 @@ use flate2::read::GzDecoder;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
 use pipeline_core::extract::Extractor;
+use pipeline_core::pace::Pace;
 use pipeline_core::privacy::PrivacyKey;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, DATE};
 use reqwest::{Certificate, Client, Method, Url};
@@ -52,6 +53,7 @@ struct Inner {
     login: Option<(String, String)>,
     keep_alive: Duration,
     page_rows: u64,
+    pace: Pace,
     version: Version,
 }
 
@@ -103,9 +105,9 @@ impl Connection {
             }
         }
         let client = client.build().map_err(|_| unusable("the client of the OpenSearch server could not be made"))?;
-        let (keep_alive, page_rows) = (options.keep_alive, options.page_rows);
+        let (keep_alive, page_rows, pace) = (options.keep_alive, options.page_rows, options.pace.clone());
         let version = Version { major: 0, minor: 0 };
-        let mut inner = Inner { client, url, login, keep_alive, page_rows, version };
+        let mut inner = Inner { client, url, login, keep_alive, page_rows, pace, version };
         let what = "the OpenSearch server could not be asked for its version";
         let answer = inner.call(Method::GET, &[], &[], None).await.map_err(|failure| failure.about(what))?;
         let root = answer.value().map_err(|failure| failure.about(what))?;
@@ -131,6 +133,11 @@ impl Connection {
         }
         let index = table.index.clone().unwrap_or_else(|| contract.table.table().to_owned());
         Ok(Box::new(SearchExtractor::new(self.clone(), index, contract, cursor, key)))
+    }
+
+    /// How fast the cluster may be read.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.0.pace
     }
 
     pub(super) fn page_rows(&self) -> u64 {

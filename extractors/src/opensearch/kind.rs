@@ -34,6 +34,7 @@ impl Spec for SearchConfig {
             timeout: self.timeout,
             keep_alive: self.keep_alive,
             page_rows: self.page_rows,
+            pace: context.pace.clone(),
         };
         let connection = Connection::open(&options).await?;
         Ok(Box::new(Cluster { connection, key: context.key.clone() }))

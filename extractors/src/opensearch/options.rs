@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use pipeline_core::config::{Options, Secret};
 use pipeline_core::error::Result;
+use pipeline_core::pace::Pace;
 
 /// How long an answer may take, if the configuration says nothing.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
@@ -75,7 +76,7 @@ impl SearchConfig {
 }
 
 /// Where an OpenSearch server is. Its text form hides the URL and the password.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct SearchOptions {
     /// The URL: a secret, since it may hold user and password.
     pub url: String,
@@ -89,13 +90,23 @@ pub struct SearchOptions {
     pub keep_alive: Duration,
     /// As in [`SearchConfig`].
     pub page_rows: u64,
+    /// How fast it may be read.
+    pub pace: Pace,
 }
 
 impl SearchOptions {
     /// A server by its URL alone.
     #[must_use]
     pub fn new(url: String) -> Self {
-        Self { url, login: None, ca_file: None, timeout: TIMEOUT_DEFAULT, keep_alive: KEEP_ALIVE_DEFAULT, page_rows: PAGE_ROWS_DEFAULT }
+        Self {
+            url,
+            login: None,
+            ca_file: None,
+            timeout: TIMEOUT_DEFAULT,
+            keep_alive: KEEP_ALIVE_DEFAULT,
+            page_rows: PAGE_ROWS_DEFAULT,
+            pace: Pace::default(),
+        }
     }
 }
 

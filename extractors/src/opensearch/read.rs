@@ -91,6 +91,7 @@ impl Pages {
         }
         let parameters = [("allow_partial_search_results", "false")];
         let answer = self.connection.call(Method::POST, &["_search"], &parameters, Some(&self.search)).await?;
+        self.connection.pace().spend(answer.body.len()).await;
         let mut page = Page::of(answer.body)?;
         let Some(last) = page.last.take() else {
             self.is_finished = true;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pipeline_core::error::{BUG, Error, Result};
-use sqlx::postgres::{PgConnectOptions, PgRow};
+use pipeline_core::pace::Pace;
+use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::field::Empty;
@@ -14,6 +15,7 @@ use tracing::{Instrument, Span};
 
 use super::error::{During, TIMEOUT, UNREACHABLE, URL, failed};
 use super::options::PostgresOptions;
+use crate::calm::calm;
 
 /// How much longer than the server's own limit to wait for its answer.
 const GRACE: Duration = Duration::from_secs(60);
@@ -24,6 +26,9 @@ pub(super) struct Connections {
     timeout: Duration,
     statement_timeout: Duration,
     slow_after: Duration,
+    pause_above: Option<Duration>,
+    pace: Pace,
+    is_consistent: bool,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<PgConnection>>,
 }
@@ -56,10 +61,13 @@ impl Connections {
         let parsed =
             PgConnectOptions::from_str(&options.url).map_err(|_| Error::new(&URL, "the PostgreSQL connection string cannot be read"))?;
         Ok(Arc::new(Self {
-            options: parsed.application_name(&options.application_name).disable_statement_logging(),
+            options: verified(parsed, &options.url).application_name(&options.application_name).disable_statement_logging(),
             timeout: options.timeout,
             statement_timeout: options.statement_timeout,
             slow_after: options.slow_after,
+            pause_above: options.pause_above,
+            pace: options.pace.clone(),
+            is_consistent: options.consistent_snapshot,
             permits: Arc::new(Semaphore::new(options.connections_max.clamp(1, Semaphore::MAX_PERMITS))),
             idle: Mutex::new(Vec::new()),
         }))
@@ -68,6 +76,26 @@ impl Connections {
     /// The longest that a statement may be waited for.
     pub(super) fn patience(&self) -> Duration {
         self.statement_timeout + GRACE
+    }
+
+    /// How fast the database may be read.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Whether all tables of a run are read in one snapshot.
+    pub(super) fn is_consistent(&self) -> bool {
+        self.is_consistent
+    }
+
+    /// Waits while the server takes long to answer.
+    pub(super) async fn calm(&self, connection: &mut PgConnection) -> Result<()> {
+        let connection = tokio::sync::Mutex::new(connection);
+        calm(self.pause_above, || async {
+            let mut connection = connection.lock().await;
+            self.rows(&mut connection, "SELECT 1", "the PostgreSQL server could not be asked for a sign of life").await.map(drop)
+        })
+        .await
     }
 
     /// The user that connections are made for.
@@ -167,6 +195,15 @@ pub(super) async fn close(connection: PgConnection) {
     if let Err(error) = connection.close().await {
         tracing::debug!(error = %failed("a connection could not be closed", &error, During::Executing), "connection closed late");
     }
+}
+
+/// A connection string that does not say how far to trust the server trusts one elsewhere only after its certificate is verified: the driver alone
+/// would take any, or none. On this machine there is nobody in between.
+fn verified(options: PgConnectOptions, url: &str) -> PgConnectOptions {
+    let says = url.split_once('?').is_some_and(|(_, query)| query.contains("sslmode=") || query.contains("ssl-mode="));
+    let host = options.get_host();
+    let is_here = host.starts_with('/') || matches!(host, "localhost" | "127.0.0.1" | "::1" | "[::1]") || options.get_socket().is_some();
+    if says || is_here { options } else { options.ssl_mode(PgSslMode::VerifyFull) }
 }
 
 /// What every session is set to, so that texts are written as the decoder writes them, and the server ends what takes too long.

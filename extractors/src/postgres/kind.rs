@@ -7,7 +7,7 @@ use pipeline_core::error::Result;
 use pipeline_core::extract::Extractor;
 use pipeline_core::privacy::PrivacyKey;
 
-use super::{EXAMPLE, PostgresConfig, PostgresSource, TableOptions};
+use super::{EXAMPLE, PostgresConfig, PostgresOptions, PostgresSource, TableOptions};
 use crate::discover::Found;
 use crate::kind::{Connect, Kind, Source, Spec};
 
@@ -24,7 +24,7 @@ pub static KIND: Kind = Kind {
 impl Spec for PostgresConfig {
     async fn connect(&self, context: &Connect) -> Result<Box<dyn Source>> {
         let url = context.secrets.fetch(&self.url).await?;
-        let source = PostgresSource::connect(&self.clone().with_url(url)).await?;
+        let source = PostgresSource::connect(&PostgresOptions { pace: context.pace.clone(), ..self.clone().with_url(url) }).await?;
         Ok(Box::new(Database { source, key: context.key.clone() }))
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pipeline_core::config::{Options, Secret};
 use pipeline_core::error::Result;
+use pipeline_core::pace::Pace;
 
 use super::log::CaptureOptions;
 
@@ -38,6 +39,10 @@ pub struct PostgresConfig {
     pub slow_after: Duration,
     /// What this program is called in the server's log.
     pub application_name: String,
+    /// Whether all tables of a run are read in one snapshot.
+    pub consistent_snapshot: bool,
+    /// No slice begins while the server takes longer than this to answer.
+    pub pause_above: Option<Duration>,
     /// How changes are captured from the log; None reads by the cursor.
     pub capture: Option<CaptureOptions>,
 }
@@ -63,9 +68,26 @@ impl PostgresConfig {
             None => CONNECTIONS_MAX_DEFAULT,
         };
         let application_name = options.text("application_name")?.unwrap_or_else(|| APPLICATION_NAME_DEFAULT.to_owned());
+        let consistent_snapshot = options.boolean("consistent_snapshot")?.unwrap_or(true);
+        let pause_above = options.duration_us("pause_above")?.map(|us| Duration::from_micros(us.unsigned_abs()));
         let capture = capture(&mut options)?;
+        if capture.is_some() && !consistent_snapshot {
+            return Err(options
+                .error("consistent_snapshot", "capture from the log needs one snapshot for all tables")
+                .hint("Remove `consistent_snapshot = false`, or set `capture = \"cursor\"`."));
+        }
         options.end()?;
-        Ok(Self { url, statement_timeout, timeout, connections_max, slow_after, application_name, capture })
+        Ok(Self {
+            url,
+            statement_timeout,
+            timeout,
+            connections_max,
+            slow_after,
+            application_name,
+            consistent_snapshot,
+            pause_above,
+            capture,
+        })
     }
 
     /// With the connection string that the secret holds.
@@ -78,6 +100,9 @@ impl PostgresConfig {
             connections_max: self.connections_max,
             slow_after: self.slow_after,
             application_name: self.application_name,
+            consistent_snapshot: self.consistent_snapshot,
+            pause_above: self.pause_above,
+            pace: Pace::default(),
             capture: self.capture,
         }
     }
@@ -118,7 +143,7 @@ fn captures(options: &mut Options) -> Result<Option<bool>> {
 }
 
 /// Where a PostgreSQL database is. Its text form hides the connection string.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct PostgresOptions {
     /// The connection string: a secret.
     pub url: String,
@@ -132,6 +157,12 @@ pub struct PostgresOptions {
     pub slow_after: Duration,
     /// As in [`PostgresConfig`].
     pub application_name: String,
+    /// As in [`PostgresConfig`].
+    pub consistent_snapshot: bool,
+    /// As in [`PostgresConfig`].
+    pub pause_above: Option<Duration>,
+    /// How fast it may be read.
+    pub pace: Pace,
     /// As in [`PostgresConfig`].
     pub capture: Option<CaptureOptions>,
 }
@@ -147,6 +178,9 @@ impl PostgresOptions {
             connections_max: CONNECTIONS_MAX_DEFAULT,
             slow_after: SLOW_AFTER_DEFAULT,
             application_name: APPLICATION_NAME_DEFAULT.to_owned(),
+            consistent_snapshot: true,
+            pause_above: None,
+            pace: Pace::default(),
             capture: None,
         }
     }

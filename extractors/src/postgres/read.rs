@@ -9,6 +9,7 @@ use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::extract::Slice;
+use pipeline_core::pace::Pace;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::Quarantine;
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,7 @@ pub(super) struct Copy<'a> {
     pub(super) query: &'a str,
     /// What an error says could not be done.
     pub(super) what: &'a str,
+    pub(super) pace: &'a Pace,
     pub(super) sender: &'a Sender,
 }
 
@@ -114,7 +116,9 @@ pub(super) async fn copied(
     let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", copy.query);
     let mut chunks = connection.copy_out_raw(&statement).await.map_err(|error| failed(copy.what, &error, During::Executing))?;
     while let Some(chunk) = chunks.next().await {
-        decoder.push(&chunk.map_err(|error| failed(copy.what, &error, During::Executing))?)?;
+        let chunk = chunk.map_err(|error| failed(copy.what, &error, During::Executing))?;
+        copy.pace.spend(chunk.len()).await;
+        decoder.push(&chunk)?;
         while let Some(batch) = decoder.take_batch() {
             if copy.sender.send(Ok(form(batch)?)).await.is_err() {
                 return Ok(false);
@@ -131,10 +135,11 @@ pub(super) async fn copied(
 async fn copy(reading: Reading, range: Range, mut decoder: Decoder, sender: Sender) -> Result<()> {
     let what = format!("table \"{}\" could not be read", reading.relation);
     let mut lent = reading.connections.lend().await?;
+    reading.connections.calm(&mut lent.connection).await?;
     begin(&mut lent.connection, &range.snapshot, &what).await?;
     let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", range.query);
     let copying = async {
-        let rows = Copy { query: &range.query, what: &what, sender: &sender };
+        let rows = Copy { query: &range.query, what: &what, pace: reading.connections.pace(), sender: &sender };
         let is_whole = copied(&mut lent.connection, &rows, &mut decoder, Ok).await?;
         tracing::Span::current().record("rows", decoder.tuples());
         Ok(is_whole)

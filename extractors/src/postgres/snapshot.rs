@@ -31,7 +31,8 @@ pub(super) struct Snapshot {
     pub(super) cut: SourceCut,
     /// Where it stands in the server's log; None at a standby, whose log cannot be read.
     pub(super) log: Option<Place>,
-    holder: PgConnection,
+    /// What holds it open; None where every slice has a snapshot of its own.
+    holder: Option<PgConnection>,
 }
 
 /// Where a snapshot stands in the server's log.
@@ -110,7 +111,9 @@ impl Snapshots {
         }
         round.finished.clear();
         if let Some(snapshot) = round.snapshot.take().and_then(Arc::into_inner) {
-            close(snapshot.holder).await;
+            if let Some(holder) = snapshot.holder {
+                close(holder).await;
+            }
         }
         true
     }
@@ -120,6 +123,7 @@ impl Snapshot {
     async fn take(connections: &Connections) -> Result<Self> {
         const WHAT: &str = "a snapshot of the PostgreSQL database could not be taken";
         let mut holder = connections.open().await?;
+        let text = |rows: &[Vec<Option<String>>], place: usize| rows.first().and_then(|row| row.get(place)).cloned().flatten();
         // Before the snapshot: a transaction that it does not show either is in this list or began later than this moment.
         let oldest = connections
             .rows(
@@ -131,30 +135,38 @@ impl Snapshot {
                 WHAT,
             )
             .await?;
+        let microseconds = |place: usize| text(&oldest, place).and_then(|text| text.parse().ok());
+        let (Some(oldest_us), Some(now_us)) = (microseconds(0), microseconds(2)) else { return Err(Error::new(&BUG, WHAT)) };
+        let at = Timestamp::from_microseconds(now_us);
+        if !connections.is_consistent() {
+            close(holder).await;
+            let cut = SourceCut { place: "a snapshot for each slice".to_owned(), at };
+            return Ok(Self { name: String::new(), oldest_us, cut, log: None, holder: None });
+        }
         // The snapshot may wait long for its last reader, longer than any statement takes.
         sqlx::raw_sql("SET statement_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .execute(&mut holder)
             .await
             .map_err(|error| failed(WHAT, &error, During::Executing))?;
         let exported = connections.rows(&mut holder, "SELECT pg_export_snapshot(), txid_current_snapshot()", WHAT).await?;
-        let text = |rows: &[Vec<Option<String>>], place: usize| rows.first().and_then(|row| row.get(place)).cloned().flatten();
-        let microseconds = |place: usize| text(&oldest, place).and_then(|text| text.parse().ok());
-        let (Some(name), Some(oldest_us), Some(now_us)) = (text(&exported, 0), microseconds(0), microseconds(2)) else {
-            return Err(Error::new(&BUG, WHAT));
-        };
+        let Some(name) = text(&exported, 0) else { return Err(Error::new(&BUG, WHAT)) };
         let end = text(&oldest, 1).and_then(|text| Lsn::parse(&text));
         let shown = text(&exported, 1).unwrap_or_default();
         let place = end.map_or_else(|| format!("transactions {shown}"), |end| format!("log {end}, transactions {shown}"));
         let log = end.zip(Visibility::parse(&shown)).map(|(end, visibility)| Place { end, visibility });
-        Ok(Self { name, oldest_us, cut: SourceCut { place, at: Timestamp::from_microseconds(now_us) }, log, holder })
+        Ok(Self { name, oldest_us, cut: SourceCut { place, at }, log, holder: Some(holder) })
     }
 }
 
-/// Begins a transaction that sees a snapshot.
+/// Begins a transaction that sees a snapshot; without a name, one of its own.
 ///
 /// # Errors
 /// [`super::LOST`] if the snapshot is gone.
 pub(super) async fn begin(connection: &mut PgConnection, snapshot: &str, what: &str) -> Result<()> {
-    let statement = format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}", literal(snapshot));
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    let statement = match snapshot {
+        "" => begin.to_owned(),
+        name => format!("{begin}; SET TRANSACTION SNAPSHOT {}", literal(name)),
+    };
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(connection).await.map(drop).map_err(|error| failed(what, &error, During::Executing))
 }

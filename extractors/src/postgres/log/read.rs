@@ -52,15 +52,16 @@ async fn changes(
 ) -> Result<()> {
     let what = format!("table \"{}\" could not be read", reading.relation);
     let mut lent = reading.connections.lend().await?;
+    reading.connections.calm(&mut lent.connection).await?;
     begin(&mut lent.connection, &snapshot, &what).await?;
     let contract = &reading.contract;
     let work = async {
         // Both statements hold keys, which are values: spans show them without.
-        let rows = Copy { query: &chunk.present, what: &what, sender: &sender };
+        let rows = Copy { query: &chunk.present, what: &what, pace: reading.connections.pace(), sender: &sender };
         if !copied(&mut lent.connection, &rows, &mut present, |batch| marked(contract, &batch, false)).await? {
             return Ok(false);
         }
-        let keys = Copy { query: &chunk.absent, what: &what, sender: &sender };
+        let keys = Copy { query: &chunk.absent, what: &what, pace: reading.connections.pace(), sender: &sender };
         if !copied(&mut lent.connection, &keys, &mut absent, |batch| marked(contract, &batch, true)).await? {
             return Ok(false);
         }
