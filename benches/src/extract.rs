@@ -116,7 +116,12 @@ impl Extract {
         let table = source.tables.get(&self.table).ok_or("the table is not configured")?;
         let kind = KINDS.iter().find(|kind| kind.name == source.kind).ok_or("the source's kind is unknown")?;
         let spec: Box<dyn Spec> = (kind.read)(source.options.clone()).map_err(words)?;
-        let connect = Connect { folder: config.folder.clone(), secrets: Arc::new(Environment), key: Some(PrivacyKey::new(b"bench")) };
+        let connect = Connect {
+            folder: config.folder.clone(),
+            secrets: Arc::new(Environment),
+            key: Some(PrivacyKey::new(b"bench")),
+            pace: pipeline_core::pace::Pace::default(),
+        };
         let source = spec.connect(&connect).await.map_err(words)?;
         let extractor = Arc::from(source.table(table.contract.clone(), table.options.clone()).map_err(words)?);
         let rows = land(extractor, folder, self.slices).await.map_err(words)?;

@@ -6,6 +6,7 @@ mod again;
 mod architecture;
 mod capture;
 mod cut;
+mod gentle;
 mod loaders;
 mod local;
 mod opensearch;

@@ -81,8 +81,9 @@ pub static GRANT: Code = Code {
 pub static TLS: Code = Code {
     name: "E-PG-TLS",
     kind: ErrorKind::Denied,
-    meaning: "A secure connection to the PostgreSQL server could not be made: it offers none, or its certificate is not trusted.",
-    remedy: "Check `sslmode` and `sslrootcert` in the connection string.",
+    meaning: "A secure connection to the PostgreSQL server could not be made: it offers none, or its certificate is not trusted, or not for this host.",
+    remedy: "Check `sslmode`, `sslrootcert` (the file of a private authority), `sslcert` and `sslkey` in the connection string, and that its host is the \
+             certificate's.",
 };
 
 /// A server cannot be reached.
@@ -158,11 +159,18 @@ fn code_of(error: &sqlx::Error, during: During) -> &'static Code {
     match error {
         sqlx::Error::Database(error) => code_of_state(error.code().as_deref().unwrap_or_default()),
         sqlx::Error::Tls(_) => &TLS,
+        // What the TLS library finds wrong arrives as invalid data, and a certificate's file that cannot be read as what its folder says.
+        sqlx::Error::Io(error) if during == During::Connecting && is_about_certificates(error.kind()) => &TLS,
         sqlx::Error::Configuration(_) if during == During::Connecting => &URL,
         // Refused, cut off, or not the protocol any more.
         _ if during == During::Connecting => &UNREACHABLE,
         _ => &LOST,
     }
+}
+
+fn is_about_certificates(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, NotFound, PermissionDenied};
+    matches!(kind, InvalidData | InvalidInput | NotFound | PermissionDenied)
 }
 
 /// The code of a SQLSTATE.

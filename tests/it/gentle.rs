@@ -1,0 +1,169 @@
+//! Sources are read gently and safely: at a rate, without long transactions, through connections that break, and only from servers that are who
+//! they say.
+
+use std::time::{Duration, Instant};
+
+use bson::doc;
+use pipeline_tests::{FaultProxy, Mongo, Outcome, Postgres, Project};
+
+/// A project with one table of a database and one of a deployment.
+fn project(postgres: &str, mongo: &str) -> Project {
+    let mut project = Project::new();
+    let models = project.folder().join("models");
+    std::fs::create_dir_all(&models).unwrap();
+    project
+        .environment("TILL_URL", postgres)
+        .environment("FLOOR_URL", mongo)
+        .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
+        .set("project.models", models.to_str().unwrap())
+        .set("sources.till.kind", "postgres")
+        .set("sources.till.url", "env:TILL_URL")
+        .set("sources.till.tables.receipts.key", vec!["id"])
+        .set("sources.till.tables.receipts.columns.id", "bigint not null")
+        .set("sources.till.tables.receipts.columns.note", "text")
+        .set("sources.floor.kind", "mongodb")
+        .set("sources.floor.url", "env:FLOOR_URL")
+        .set("sources.floor.database", "floor")
+        .set("sources.floor.tables.baskets.key", vec!["id"])
+        .set("sources.floor.tables.baskets.columns.id", "bigint not null from _id")
+        .set("sources.floor.tables.baskets.columns.note", "text")
+        .set("pipelines.nightly.tables", vec!["till.*", "floor.*"]);
+    project
+}
+
+/// Rows of about a hundred bytes.
+fn fill(postgres: &Postgres, rows: u32) {
+    postgres.create_database("till");
+    postgres.execute(
+        "till",
+        &format!("CREATE TABLE receipts (id bigint PRIMARY KEY, note text); INSERT INTO receipts SELECT i, repeat('x', 80) FROM generate_series(1, {rows}) i; ANALYZE receipts"),
+    );
+}
+
+fn fill_collection(mongo: &Mongo, documents: i64) {
+    let documents: Vec<_> = (0..documents).map(|n| doc! {"_id": n, "note": "y".repeat(80)}).collect();
+    mongo.insert("floor", "baskets", &documents);
+}
+
+fn count(project: &Project, table: &str) -> String {
+    project.value(&format!("SELECT count(DISTINCT id) * 1000000 + count(*) AS n FROM {table}"))
+}
+
+#[test]
+fn a_source_is_read_no_faster_than_its_rate() {
+    let (postgres, mongo) = (Postgres::start(), Mongo::start());
+    fill(&postgres, 30_000);
+    fill_collection(&mongo, 100);
+    let mut project = project(&postgres.url("till"), &mongo.url());
+    // Three megabytes and more on the wire.
+    project.set("sources.till.max_source_rate", "1MB/s").set("sources.till.pause_above", "1m").set("sources.floor.pause_above", "1m");
+    let began = Instant::now();
+    project.pipeline(&["run", "nightly"]).succeeded();
+    assert!(began.elapsed() >= Duration::from_millis(2_500), "{:?}", began.elapsed());
+    assert_eq!((count(&project, "till.receipts").as_str(), count(&project, "floor.baskets").as_str()), ("30000030000", "100000100"));
+    project.set("sources.till.max_source_rate", "fast");
+    assert!(project.pipeline(&["config", "check"]).exited(2).stderr.contains("20MiB/s"));
+}
+
+#[test]
+fn slices_can_have_snapshots_of_their_own() {
+    let (postgres, mongo) = (Postgres::start(), Mongo::start());
+    fill(&postgres, 30_000);
+    fill_collection(&mongo, 100);
+    let mut project = project(&postgres.url("till"), &mongo.url());
+    project
+        .set("sources.till.consistent_snapshot", false)
+        .set("sources.floor.consistent_snapshot", false)
+        .set("sources.till.connections_max", 1)
+        .set("sources.floor.connections_max", 2);
+    let report = project.pipeline(&["run", "nightly", "--output", "json"]).succeeded().json();
+    assert_eq!(count(&project, "till.receipts"), "30000030000");
+    let status = project.pipeline(&["status", report["run_id"].as_str().unwrap()]);
+    assert!(status.succeeded().stdout.contains("a snapshot for each slice"), "{status}");
+    assert_eq!(postgres.execute("till", "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"), "0");
+    project.set("sources.till.capture", "log");
+    assert!(project.pipeline(&["config", "check"]).exited(2).stderr.contains("one snapshot for all tables"));
+}
+
+#[test]
+fn connections_that_break_within_a_slice_lose_and_repeat_nothing() {
+    let (postgres, mongo) = (Postgres::start(), Mongo::start());
+    fill(&postgres, 30_000);
+    fill_collection(&mongo, 20_000);
+    let (till, floor) = (FaultProxy::start(postgres.port()), FaultProxy::start(mongo.port()));
+    let through = |url: String, from: u16, to: u16| url.replace(&format!(":{from}"), &format!(":{to}"));
+    let project = project(&through(postgres.url("till"), postgres.port(), till.port()), &through(mongo.url(), mongo.port(), floor.port()));
+    // Once, in the middle of the rows.
+    till.cut_after(1 << 20);
+    floor.cut_after(1 << 20);
+    let outcome = project.pipeline(&["run", "nightly"]);
+    assert!(outcome.succeeded().stderr.contains("again") || till.connections() > 3, "{outcome}");
+    assert_eq!((count(&project, "till.receipts").as_str(), count(&project, "floor.baskets").as_str()), ("30000030000", "20000020000"));
+    assert!(till.connections() > 2 && floor.connections() > 2, "both were connected to again");
+}
+
+/// Certificates of an authority of our own, made where the server finds them; gives the authority's and the client's.
+fn certify(postgres: &Postgres) {
+    let run = |command: &str| {
+        postgres.execute("postgres", &format!("COPY (SELECT 1) TO PROGRAM 'cat > /dev/null; {}'", command.replace('\'', "''")));
+    };
+    run("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.crt 2> /dev/null");
+    for (name, subject, names) in
+        [("server", "localhost", "subjectAltName=DNS:localhost"), ("client", "carol", "extendedKeyUsage=clientAuth")]
+    {
+        run(&format!("openssl req -newkey rsa:2048 -nodes -subj /CN={subject} -keyout {name}.key -out {name}.csr 2> /dev/null"));
+        run(&format!("echo {names} > {name}.ext"));
+        run(&format!(
+            "openssl x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile {name}.ext -out {name}.crt 2> /dev/null"
+        ));
+        run(&format!("chmod 600 {name}.key"));
+    }
+    run("sed -i '1i hostssl all carol 127.0.0.1/32 cert' pg_hba.conf");
+    postgres.execute("postgres", "CREATE ROLE carol LOGIN");
+    postgres.execute("postgres", "ALTER SYSTEM SET ssl = on");
+    postgres.execute("postgres", "SELECT pg_reload_conf()");
+}
+
+#[test]
+fn only_a_server_with_a_certificate_of_the_named_authority_is_read() {
+    let (postgres, mongo) = (Postgres::start(), Mongo::start());
+    fill(&postgres, 100);
+    certify(&postgres);
+    postgres.execute("till", "GRANT SELECT ON receipts TO carol");
+    let mut project = project("", &mongo.url());
+    for file in ["ca.crt", "client.crt", "client.key"] {
+        std::fs::write(project.folder().join(file), postgres.execute("postgres", &format!("SELECT pg_read_file('{file}')")) + "\n")
+            .unwrap();
+    }
+    let file = |name: &str, project: &Project| project.folder().join(name).to_str().unwrap().to_owned();
+    let plain = postgres.url("till").replace("?sslmode=disable", "");
+    let named = plain.replace("127.0.0.1", "localhost");
+    let authority = file("ca.crt", &project);
+    let run = |project: &mut Project, url: &str| -> Outcome {
+        project.environment("TILL_URL", url);
+        project.pipeline(&["run", "nightly", "--only", "till.*", "--full-refresh", "--output", "json"])
+    };
+    // The reload of the server's settings is seen by connections a moment later.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !run(&mut project, &format!("{named}?sslmode=verify-full&sslrootcert={authority}")).stdout.contains("\"done\"") {
+        assert!(Instant::now() < deadline, "the server never spoke TLS");
+    }
+    assert_eq!(count(&project, "till.receipts"), "100000100");
+    for (url, why) in [
+        (format!("{named}?sslmode=verify-full"), "an authority that nobody named"),
+        (format!("{plain}?sslmode=verify-full&sslrootcert={authority}"), "another name than the certificate's"),
+        (format!("{named}?sslmode=verify-full&sslrootcert={authority}.missing"), "a file that is not there"),
+    ] {
+        let refused = run(&mut project, &url);
+        let error = refused.error();
+        assert!(error["code"].as_str().unwrap().starts_with("E-PG-"), "{why}: {refused}");
+        assert!(error["hint"].as_str().unwrap().contains("sslrootcert") && refused.keeps_secret("pw@"), "{why}: {refused}");
+    }
+    // By a certificate instead of a password.
+    let (certificate, key) = (file("client.crt", &project), file("client.key", &project));
+    let (_, host) = named.split_once('@').unwrap();
+    let carol = format!("postgres://carol@{host}?sslmode=verify-full&sslrootcert={authority}");
+    assert!(run(&mut project, &carol).code != Some(0), "carol has no password");
+    let known = run(&mut project, &format!("{carol}&sslcert={certificate}&sslkey={key}"));
+    known.succeeded();
+}
