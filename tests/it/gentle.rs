@@ -121,6 +121,7 @@ fn certify(postgres: &Postgres) {
     run("sed -i '1i hostssl all carol 127.0.0.1/32 cert' pg_hba.conf");
     postgres.execute("postgres", "CREATE ROLE carol LOGIN");
     postgres.execute("postgres", "ALTER SYSTEM SET ssl = on");
+    postgres.execute("postgres", "ALTER SYSTEM SET ssl_ca_file = 'ca.crt'");
     postgres.execute("postgres", "SELECT pg_reload_conf()");
 }
 
