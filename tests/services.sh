@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests start: PostgreSQL (15 or later) from the system's packages, everything else into a
+# Installs what the tests start: PostgreSQL (15 or later) and valgrind from the system's packages, everything else into a
 # virtual environment at <repository>/.services. Safe to call again: what is there is left alone.
 #
 #   PIPELINE_SERVICES_BIN   a folder with the programs, if they shall not come from <repository>/.services
@@ -64,6 +64,11 @@ if [ -z "$postgres" ]; then
         'Install it from https://www.postgresql.org/download/, then run this again.'
 fi
 say "$("$postgres/postgres" --version | sed -E 's/^postgres \(PostgreSQL\)/PostgreSQL/') in $postgres"
+
+# Counts the instructions of the decoders. Elsewhere they are not counted.
+if [ "$(uname -s) $(uname -m)" = 'Linux x86_64' ] && ! command -v valgrind >/dev/null; then
+    apt_install valgrind
+fi
 
 if [ -n "${PIPELINE_SERVICES_BIN:-}" ]; then
     say "other servers: $PIPELINE_SERVICES_BIN, as PIPELINE_SERVICES_BIN says"

@@ -36,7 +36,7 @@ pub const TARGETS: &[Target] = &[
 ];
 
 /// A contract with every declared type, lists and structs of them, all privacy classes, and paths into fields.
-const DOCUMENT_COLUMNS: &[(&str, &str)] = &[
+pub(crate) const DOCUMENT_COLUMNS: &[(&str, &str)] = &[
     ("id", "text not null from _id"),
     ("flag", "boolean from b"),
     ("small", "smallint from n"),
@@ -62,7 +62,7 @@ const DOCUMENT_COLUMNS: &[(&str, &str)] = &[
     ("_extra", "json"),
 ];
 
-fn contract(columns: &[(&str, &str)]) -> Contract {
+pub(crate) fn contract(columns: &[(&str, &str)]) -> Contract {
     let columns = columns
         .iter()
         .map(|(name, text)| {
@@ -74,7 +74,7 @@ fn contract(columns: &[(&str, &str)]) -> Contract {
     Contract { table, columns, key: Vec::new(), cursor: None, description: String::new() }
 }
 
-fn key() -> PrivacyKey {
+pub(crate) fn key() -> PrivacyKey {
     PrivacyKey::new(b"a key for fuzzing")
 }
 
@@ -113,7 +113,7 @@ pub fn bson_dump(bytes: &[u8]) {
 }
 
 /// A table whose columns have every type of PostgreSQL that is read, and the contract that reads them.
-const TABLE_COLUMNS: &[(&str, &str, &str)] = &[
+pub(crate) const TABLE_COLUMNS: &[(&str, &str, &str)] = &[
     ("id", "bigint", "bigint not null"),
     ("flag", "boolean", "boolean"),
     ("small", "smallint", "int"),

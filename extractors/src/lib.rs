@@ -10,6 +10,8 @@ pub mod discover;
 pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+#[cfg(test)]
+mod instructions;
 mod json;
 pub mod kind;
 pub mod mongodb;
