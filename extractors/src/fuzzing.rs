@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use futures::StreamExt;
+use pipeline_core::config::Config;
 use pipeline_core::contract::{Contract, parse_column};
 use pipeline_core::extract::{Extractor, Request};
 use pipeline_core::name::{ColumnName, TableName};
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("json_page", json_page),
     ("log_messages", log_messages),
     ("column", column),
+    ("configuration", configuration),
 ];
 
 /// A contract with every declared type, lists and structs of them, all privacy classes, and paths into fields.
@@ -259,6 +261,24 @@ pub fn column(bytes: &[u8]) {
     let Ok(column) = parse_column(&name, text, &str::to_owned) else { return };
     let again = parse_column(&name, &column.data_type.to_string(), &str::to_owned).expect("a type that was read can be read again");
     assert_eq!(column.data_type, again.data_type);
+}
+
+/// A configuration file: what is accepted makes contracts that hold, and the kinds of its sources read or refuse the rest.
+pub fn configuration(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let config = match Config::load(Path::new("pipelines.toml"), text, None, &[]) {
+        Ok(config) => config,
+        Err(error) => return assert!(!error.message().is_empty(), "a mistake has words"),
+    };
+    for source in config.sources.into_values() {
+        let kind = crate::KINDS.iter().find(|kind| kind.name == source.kind);
+        for table in source.tables.into_values() {
+            table.contract.check().expect("a contract of an accepted configuration holds");
+            assert_eq!(table.contract.schema().fields().len(), table.contract.columns.len());
+            drop(kind.map(|kind| (kind.check_table)(table.options)));
+        }
+        drop(kind.map(|kind| (kind.read)(source.options)));
+    }
 }
 
 #[cfg(test)]
