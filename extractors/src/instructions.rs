@@ -1,8 +1,9 @@
 //! Instructions that the decoders take for a row, counted by valgrind and compared with the figures in `instructions.toml`.
 //!
 //! Seconds depend on what else a machine does; counted instructions do not, so that a test can tell when a decoder has become slower. The
-//! figures are of the unoptimized build that all tests use: they say by how much a change makes a decoder dearer, not how fast it is. They hold
-//! for one compiler, and for the processor and the system they were counted on within a few thousandths.
+//! figures are of the unoptimized build that all tests use: they say by how much a change makes a decoder dearer, not how fast it is. On one
+//! machine they repeat to a millionth. They are of one compiler: with another nothing is compared. Another C library or processor, whose copying
+//! of memory is another, may need new ones.
 //!
 //! `BLESS=1 cargo test -p pipeline-extractors --lib instructions` writes the figures.
 
