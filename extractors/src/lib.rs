@@ -14,6 +14,8 @@ pub mod fuzzing;
 mod instructions;
 mod json;
 pub mod kind;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod measured;
 pub mod mongodb;
 mod nearest;
 pub mod opensearch;

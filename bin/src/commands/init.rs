@@ -1,6 +1,5 @@
 //! `pipeline init`: a configuration written from what live databases hold.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -108,15 +107,17 @@ fn render(project: &str, sources: &[(String, String, Vec<Found>)]) -> String {
         HASHED.map(quoted).join(", ")
     );
     for (section, name, found) in sources {
-        let _ = write!(text, "\n{section}");
+        text.push_str(&format!("\n{section}"));
         let mut names: Vec<String> = Vec::new();
         for table in found {
             text.push_str(&table_section(name, table, &mut names));
         }
     }
     let tables: Vec<String> = sources.iter().map(|(_, name, _)| quoted(&format!("{name}.*"))).collect();
-    let _ =
-        write!(text, "\n[pipelines.nightly]\ndescription = \"Every table into the lake\"\ntables = [{}]\nmodels = []\n", tables.join(", "));
+    text.push_str(&format!(
+        "\n[pipelines.nightly]\ndescription = \"Every table into the lake\"\ntables = [{}]\nmodels = []\n",
+        tables.join(", ")
+    ));
     text
 }
 
@@ -131,32 +132,32 @@ fn table_section(source: &str, table: &Found, names: &mut Vec<String>) -> String
         (Some(rows), _) => format!("# about {} rows\n", count(rows)),
         _ => String::new(),
     };
-    let _ = write!(text, "\n{size}");
+    text.push_str(&format!("\n{size}"));
     let usable: Vec<(String, &FoundColumn)> = named(table);
     if usable.is_empty() || names.contains(&name) {
-        let _ = writeln!(text, "# review: \"{}\" has no column that could be declared, or a name that another table has", table.place);
+        text.push_str(&format!("# review: \"{}\" has no column that could be declared, or a name that another table has\n", table.place));
         return text;
     }
     let column_of = |from: &str| usable.iter().find(|(_, column)| column.from == from).map(|(name, _)| name.clone());
-    let _ = writeln!(text, "[sources.{source}.tables.{name}]");
+    text.push_str(&format!("[sources.{source}.tables.{name}]\n"));
     if bare != name || table.place_key == "relation" {
-        let _ = writeln!(text, "{} = {}", table.place_key, quoted(&table.place));
+        text.push_str(&format!("{} = {}\n", table.place_key, quoted(&table.place)));
     }
     let key: Vec<String> = table.key.iter().filter_map(|from| column_of(from)).collect();
     if key.is_empty() || key.len() < table.key.len() {
         text.push_str("# review: no key was found; without one, rows that change are there twice\n");
     } else {
-        let _ = writeln!(text, "key = [{}]", key.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", "));
+        text.push_str(&format!("key = [{}]\n", key.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")));
     }
     text.push_str(&cursor_lines(table, &key, &column_of));
-    let _ = writeln!(text, "[sources.{source}.tables.{name}.columns]");
+    text.push_str(&format!("[sources.{source}.tables.{name}.columns]\n"));
     for (name, column) in &usable {
         let mut declaration = column.data_type.to_string();
         if !column.nullable || key.contains(name) {
             declaration.push_str(" not null");
         }
         if column.from != spelled(table, name) {
-            let _ = write!(declaration, " from {}", column.from);
+            declaration.push_str(&format!(" from {}", column.from));
         }
         let mut notes: Vec<String> = column.note.iter().cloned().collect();
         if looks_personal(&column.from) && !HASHED.contains(&name.as_str()) {
@@ -167,7 +168,7 @@ fn table_section(source: &str, table: &Found, names: &mut Vec<String>) -> String
             [] => String::new(),
             notes => format!("  # review: {}", notes.join("; ")),
         };
-        let _ = writeln!(text, "{name} = {}{note}", quoted(&declaration));
+        text.push_str(&format!("{name} = {}{note}\n", quoted(&declaration)));
     }
     if table.is_open && column_of("_extra").is_none() {
         text.push_str("_extra = \"json\"\n");

@@ -110,10 +110,8 @@ impl Snapshots {
             return false;
         }
         round.finished.clear();
-        if let Some(snapshot) = round.snapshot.take().and_then(Arc::into_inner) {
-            if let Some(holder) = snapshot.holder {
-                close(holder).await;
-            }
+        if let Some(holder) = round.snapshot.take().and_then(Arc::into_inner).and_then(|snapshot| snapshot.holder) {
+            close(holder).await;
         }
         true
     }
