@@ -1,7 +1,7 @@
 //! MongoDB collections, read through raw batches: no document is ever built.
 //!
 //! # What a reading sees
-//! A run sees the deployment as it was at its beginning, at one cluster time for all tables (see [`cut`]), where the server keeps that history.
+//! A run sees the deployment as it was at its beginning, at one cluster time for all tables (`cut.rs`), where the server keeps that history.
 //! The upper bound is pinned by the plan: the greatest cursor there is, but nothing beyond the server's own time, or the run's cut. What changes
 //! later belongs to the next run. Where the server keeps no history, a document that changes *while* it is read moves beyond the bound and
 //! comes with the next run; that is why incremental tables have a key and a lookback. Reads ask for what a majority of the replica set has, so
