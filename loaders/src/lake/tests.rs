@@ -283,5 +283,5 @@ async fn a_column_becomes_wider_by_itself_and_never_narrower() {
     let mut renamed = wider.clone();
     renamed.columns[4] = column("newer", "text");
     let error = place.lake.prepare(&renamed, &Layout::default()).await.unwrap_err();
-    assert!(format!("{error:?}").contains("if it is \\\"newer\\\" now"), "{error:?}");
+    assert!(format!("{error:?}").contains("`new = \"… from newer\"`"), "{error:?}");
 }
