@@ -65,6 +65,11 @@ if [ -z "$postgres" ]; then
 fi
 say "$("$postgres/postgres" --version | sed -E 's/^postgres \(PostgreSQL\)/PostgreSQL/') in $postgres"
 
+# A pooler in front of PostgreSQL. Tests start their own.
+if [ ! -x /usr/sbin/pgbouncer ]; then
+    apt_install pgbouncer
+fi
+
 # Counts the instructions of the decoders. Elsewhere they are not counted.
 if [ "$(uname -s) $(uname -m)" = 'Linux x86_64' ] && ! command -v valgrind >/dev/null; then
     apt_install valgrind

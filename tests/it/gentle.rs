@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bson::doc;
-use pipeline_tests::{FaultProxy, Mongo, Outcome, Postgres, Project};
+use pipeline_tests::{FaultProxy, Mongo, Outcome, Pooler, Postgres, Project};
 
 /// A project with one table of a database and one of a deployment.
 fn project(postgres: &str, mongo: &str) -> Project {
@@ -167,4 +167,27 @@ fn only_a_server_with_a_certificate_of_the_named_authority_is_read() {
     assert!(run(&mut project, &carol).code != Some(0), "carol has no password");
     let known = run(&mut project, &format!("{carol}&sslcert={certificate}&sslkey={key}"));
     known.succeeded();
+}
+
+#[test]
+fn a_pooler_that_tears_sessions_apart_is_refused_and_one_that_does_not_is_read_through() {
+    const IGNORING: &str = "ignore_startup_parameters = extra_float_digits";
+    let (postgres, mongo) = (Postgres::start(), Mongo::start());
+    fill(&postgres, 1_000);
+    let mut project = project("", &mongo.url());
+    for (mode, more, words) in
+        [("transaction", IGNORING, "reach several sessions"), ("transaction", "", "could not be"), ("session", IGNORING, "")]
+    {
+        let pooler = Pooler::start(&postgres, mode, more);
+        project.environment("TILL_URL", postgres.url("till").replace(&format!(":{}", postgres.port()), &format!(":{}", pooler.port())));
+        let outcome = project.pipeline(&["run", "nightly", "--only", "till.*", "--output", "json"]);
+        if words.is_empty() {
+            outcome.succeeded();
+            assert_eq!(count(&project, "till.receipts"), "1000001000");
+        } else {
+            let error = outcome.exited(2).error();
+            assert!(error["code"] == "E-PG-POOLER" && error["hint"].as_str().unwrap().contains("pool_mode = session"), "{outcome}");
+            assert!(error.to_string().contains(words), "{outcome}");
+        }
+    }
 }

@@ -9,6 +9,7 @@
 //! | [`S3`] | SeaweedFS |
 //! | [`RedshiftDouble`] | `redshift-double` over a PostgreSQL and an S3 server of the harness |
 //! | [`OtlpReceiver`] | rotel, which prints the spans it receives |
+//! | [`Pooler`] | PgBouncer in front of a PostgreSQL server |
 //! | [`FaultProxy`] | a TCP relay that can be cut, in this process |
 //!
 //! Everything ends with its value, and with this process however it ends: a watcher outside kills what is left and removes
@@ -26,6 +27,7 @@ mod http;
 mod mongo;
 mod opensearch;
 mod otlp;
+mod pooler;
 mod port;
 mod postgres;
 mod project;
@@ -39,6 +41,7 @@ pub use answers::Answers;
 pub use mongo::Mongo;
 pub use opensearch::OpenSearch;
 pub use otlp::{OtlpReceiver, Span, SpanEvent, SpanStatus};
+pub use pooler::Pooler;
 pub use postgres::Postgres;
 pub use project::{Outcome, Project, Row, Running};
 pub use proxy::FaultProxy;

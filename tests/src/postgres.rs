@@ -152,7 +152,7 @@ fn is_root() -> bool {
     identity(&["-u"]) == Some(0)
 }
 
-fn as_owner(program: &Path) -> Command {
+pub(crate) fn as_owner(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
@@ -161,7 +161,7 @@ fn as_owner(program: &Path) -> Command {
     command
 }
 
-fn give_to_owner(path: &Path) {
+pub(crate) fn give_to_owner(path: &Path) {
     if is_root() {
         let user = identity(&["-u", OWNER])
             .unwrap_or_else(|| panic!("there is no user \"{OWNER}\", which PostgreSQL runs as when root starts it"));

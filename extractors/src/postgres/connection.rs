@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use super::error::{During, TIMEOUT, UNREACHABLE, URL, failed};
+use super::error::{During, POOLER, TIMEOUT, UNREACHABLE, URL, failed};
 use super::options::PostgresOptions;
 use crate::calm::calm;
 
@@ -130,6 +130,39 @@ impl Connections {
             Ok(connected) => connected,
             Err(_) => Err(Error::new(&UNREACHABLE, WHAT).caused_by(format!("it did not answer within {} seconds", self.timeout.as_secs()))),
         }
+    }
+
+    /// Makes sure that a session is one: what is set in it is there in its next statement, also while another session is busy.
+    ///
+    /// # Errors
+    /// [`POOLER`] if statements of one session reach several of the server's.
+    pub(super) async fn check_session(&self) -> Result<()> {
+        const WHAT: &str = "the PostgreSQL server's sessions could not be looked at";
+        let token = uuid::Uuid::now_v7().simple().to_string();
+        let connecting = async {
+            let mut first = self.options.connect().await.map_err(|error| failed(WHAT, &error, During::Connecting))?;
+            // A setting that no one else reads: whatever shares connections would hand out all others too.
+            self.rows(&mut first, &format!("SELECT set_config('pipeline.session', '{token}', false)"), WHAT).await?;
+            // A pooler gives the connection that was just used to whoever asks next, and keeps it there for a transaction.
+            let mut second = self.options.connect().await.map_err(|error| failed(WHAT, &error, During::Connecting))?;
+            self.rows(&mut second, "BEGIN", WHAT).await?;
+            let found = self.rows(&mut first, "SELECT current_setting('pipeline.session', true)", WHAT).await?;
+            self.rows(&mut second, "ROLLBACK", WHAT).await?;
+            close(second).await;
+            close(first).await;
+            Ok::<_, Error>(found.into_iter().flatten().flatten().next())
+        };
+        let found: Option<String> = match tokio::time::timeout(self.timeout, connecting).await {
+            Ok(found) => found?,
+            Err(_) => {
+                let seconds = self.timeout.as_secs();
+                return Err(Error::new(&UNREACHABLE, WHAT).caused_by(format!("it did not answer within {seconds} seconds")));
+            }
+        };
+        if found.as_deref() == Some(token.as_str()) {
+            return Ok(());
+        }
+        Err(Error::new(&POOLER, "the statements of one session reach several sessions of the PostgreSQL server"))
     }
 
     /// Closes the connections that nobody uses.

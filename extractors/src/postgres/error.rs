@@ -86,6 +86,15 @@ pub static TLS: Code = Code {
              certificate's.",
 };
 
+/// Something between this program and the server shares its connections.
+pub static POOLER: Code = Code {
+    name: "E-PG-POOLER",
+    kind: ErrorKind::Usage,
+    meaning: "A connection pooler (PgBouncer, for example) stands before the PostgreSQL server and does not keep a session together: settings would reach \
+              other clients' statements, and not ours.",
+    remedy: "Connect to the server itself, or to a pool with `pool_mode = session` that has `ignore_startup_parameters = extra_float_digits`.",
+};
+
 /// A server cannot be reached.
 pub static UNREACHABLE: Code = Code {
     name: "E-PG-UNREACHABLE",
@@ -157,6 +166,8 @@ pub(super) enum During {
 /// The code of a driver's error.
 fn code_of(error: &sqlx::Error, during: During) -> &'static Code {
     match error {
+        // What a pooler says to a parameter that it does not know (SQLSTATE 08P01, protocol violation). The server knows all that are sent.
+        sqlx::Error::Database(error) if during == During::Connecting && error.code().as_deref() == Some("08P01") => &POOLER,
         sqlx::Error::Database(error) => code_of_state(error.code().as_deref().unwrap_or_default()),
         sqlx::Error::Tls(_) => &TLS,
         // What the TLS library finds wrong arrives as invalid data, and a certificate's file that cannot be read as what its folder says.

@@ -29,7 +29,7 @@ mod table;
 mod types;
 
 pub use error::{
-    AUTH, CAPTURE, COLUMN, COPY, CURSOR, DATABASE, GRANT, LOG, LOST, SLOT, STATEMENT, TABLE, TIMEOUT, TLS, TYPE, UNREACHABLE, URL,
+    AUTH, CAPTURE, COLUMN, COPY, CURSOR, DATABASE, GRANT, LOG, LOST, POOLER, SLOT, STATEMENT, TABLE, TIMEOUT, TLS, TYPE, UNREACHABLE, URL,
 };
 pub use kind::KIND;
 pub use log::CaptureOptions;
@@ -55,6 +55,7 @@ pub const CODES: &[&Code] = &[
     &GRANT,
     &LOG,
     &LOST,
+    &POOLER,
     &SLOT,
     &STATEMENT,
     &TABLE,

@@ -63,6 +63,7 @@ impl PostgresSource {
     /// [`super::URL`], [`super::UNREACHABLE`], [`super::AUTH`], [`super::DATABASE`] or [`super::TLS`].
     pub async fn connect(options: &PostgresOptions) -> Result<Self> {
         let connections = Connections::new(options)?;
+        connections.check_session().await?;
         connections.lend().await?.give_back();
         let capture = options
             .capture
