@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, ErrorKind, Result};
 use crate::extract::{Checkpoint, SourceCut};
+use crate::late::LateRows;
 use crate::load::Receipt;
 use crate::name::TableName;
 use crate::run::{RunRequest, RunStatus, StepReport};
@@ -104,6 +105,13 @@ pub enum Entry {
         /// Why.
         settlement: Settlement,
     },
+    /// Rows of a table came late, and its lookback brought them.
+    RowsLate {
+        /// The table.
+        table: TableName,
+        /// How late.
+        late: LateRows,
+    },
     /// What a table promises, or how a place keeps it, changed.
     SchemaChanged {
         /// The table.
@@ -174,7 +182,7 @@ pub struct RunOverview {
 /// - Entries are never changed or removed, and are read in the order they were appended.
 /// - `append` is durable when it returns, and refuses an older epoch than the pipeline's newest with
 ///   [`FENCED`](crate::load::FENCED). All entries of one call are written, or none.
-/// - `checkpoint`, `model_state` and `windows_done` are what the entries say, never something apart.
+/// - `checkpoint`, `model_state`, `late_rows` and `windows_done` are what the entries say, never something apart.
 #[async_trait]
 pub trait Ledger: Debug + Send + Sync {
     /// Takes the pipeline's lease, fencing off a holder that is dead.
@@ -200,6 +208,9 @@ pub trait Ledger: Debug + Send + Sync {
 
     /// The state a model was last computed for.
     async fn model_state(&self, pipeline: &str, table: &TableName) -> Result<Option<String>>;
+
+    /// How late rows of the table came in the latest `runs_max` runs that brought such rows, a measure for each.
+    async fn late_rows(&self, pipeline: &str, table: &TableName, runs_max: usize) -> Result<Vec<LateRows>>;
 
     /// The windows that backfills of the pipeline completed.
     async fn windows_done(&self, pipeline: &str) -> Result<Vec<Window>>;

@@ -13,6 +13,7 @@ pub mod error;
 pub mod extract;
 pub mod failpoint;
 pub mod landing;
+pub mod late;
 pub mod ledger;
 pub mod load;
 pub mod model;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::Contract;
 use crate::error::{Code, ErrorKind, Result};
 use crate::landing::Snapshot;
+use crate::late::LateRows;
 use crate::name::{ColumnName, TableName};
 
 /// A newer load of the table stands in the destination.
@@ -150,6 +151,9 @@ pub struct Receipt {
     pub rows_deleted: u64,
     /// Rows that were already there with the same values, and were not touched.
     pub rows_unchanged: u64,
+    /// Rows that moved although their cursor lies at or before the checkpoint that the reading went on from, where the destination looks.
+    #[serde(default)]
+    pub late: LateRows,
     /// Whether an earlier attempt had committed it already.
     pub was_there: bool,
     /// What people like to know: statement ids, versions, durations.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bson::doc;
-use pipeline_tests::{FaultProxy, Mongo, Outcome, Pooler, Postgres, Project};
+use pipeline_tests::{Certificates, FaultProxy, Mongo, Outcome, Pooler, Postgres, Project};
 
 /// A project with one table of a database and one of a deployment.
 fn project(postgres: &str, mongo: &str) -> Project {
@@ -167,6 +167,35 @@ fn only_a_server_with_a_certificate_of_the_named_authority_is_read() {
     assert!(run(&mut project, &carol).code != Some(0), "carol has no password");
     let known = run(&mut project, &format!("{carol}&sslcert={certificate}&sslkey={key}"));
     known.succeeded();
+}
+
+#[test]
+fn only_a_deployment_with_a_certificate_of_the_named_authority_is_read() {
+    let mut project = project("", "");
+    let certificates = Certificates::make(project.folder());
+    let mongo = Mongo::start_with_certificates(&certificates);
+    fill_collection(&mongo, 100);
+    let known = mongo.url();
+    let (address, options) = known.split_once("&tls=true").unwrap();
+    let (authority, client) = options.strip_prefix('&').unwrap().split_once('&').unwrap();
+    let run = |project: &mut Project, url: &str| -> Outcome {
+        project.environment("FLOOR_URL", format!("{url}&serverSelectionTimeoutMS=2000"));
+        project.pipeline(&["run", "nightly", "--only", "floor.*", "--full-refresh", "--output", "json"])
+    };
+    run(&mut project, &known).succeeded();
+    assert_eq!(count(&project, "floor.baskets"), "100000100");
+    for (url, why) in [
+        (format!("{address}&tls=true&{client}"), "an authority that nobody named"),
+        (known.replace("localhost", "127.0.0.1"), "another name than the certificate's"),
+        (format!("{address}&tls=true&{authority}"), "no certificate of its own"),
+        (address.to_owned(), "no TLS"),
+    ] {
+        let refused = run(&mut project, &url);
+        let error = refused.error();
+        let code = if url.contains("tls=true") { "E-MONGO-TLS" } else { "E-MONGO-UNREACHABLE" };
+        assert_eq!(error["code"], code, "{why}: {refused}");
+        assert!(error["hint"].as_str().unwrap().contains("tlsCAFile"), "{why}: {refused}");
+    }
 }
 
 #[test]

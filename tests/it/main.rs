@@ -7,6 +7,7 @@ mod architecture;
 mod capture;
 mod cut;
 mod gentle;
+mod late;
 mod loaders;
 mod local;
 mod opensearch;

@@ -23,6 +23,7 @@ pub mod keeper;
 pub mod metadata;
 pub mod place;
 
+mod certificates;
 mod http;
 mod mongo;
 mod opensearch;
@@ -38,6 +39,7 @@ mod server;
 mod signature;
 
 pub use answers::Answers;
+pub use certificates::Certificates;
 pub use mongo::Mongo;
 pub use opensearch::OpenSearch;
 pub use otlp::{OtlpReceiver, Span, SpanEvent, SpanStatus};

@@ -9,6 +9,7 @@ use mongodb::Client;
 use mongodb::options::ClientOptions;
 use tokio::runtime::Runtime;
 
+use crate::certificates::Certificates;
 use crate::server::{Server, StartError, start};
 use crate::{keeper, place, port};
 
@@ -19,7 +20,7 @@ use crate::{keeper, place, port};
 #[derive(Debug)]
 pub struct Mongo {
     port: u16,
-    login: Option<Login>,
+    url: String,
     client: Client,
     // The driver's tasks live as long as this.
     runtime: Runtime,
@@ -55,19 +56,28 @@ impl Mongo {
             let login = Login { user: "administrator".to_owned(), password: place::random_hex(16) };
             let kept = folder.join("first");
             std::fs::create_dir(&kept).expect("the folder was made a moment ago");
-            let first = Self::attempt_at(&kept, &folder.join("data"), None)?;
+            let first = Self::attempt_at(&kept, &folder.join("data"), None, None)?;
             first.create_user(&login.user, &login.password, "admin", "root");
             drop(first);
             Self::attempt(&folder, Some(login))
         })
     }
 
-    fn attempt(folder: &Path, login: Option<Login>) -> Result<Self, StartError> {
-        let storage = if login.is_some() { folder.join("data") } else { Path::new(":memory:").to_path_buf() };
-        Self::attempt_at(folder, &storage, login)
+    /// Starts a server that speaks TLS only, as `localhost`, with clients that have a certificate of the same authority.
+    ///
+    /// # Panics
+    /// If the server is not installed or does not start.
+    #[must_use]
+    pub fn start_with_certificates(certificates: &Certificates) -> Self {
+        start(|| Self::attempt_at(&keeper::folder("mongo"), Path::new(":memory:"), None, Some(certificates)))
     }
 
-    fn attempt_at(folder: &Path, storage: &Path, login: Option<Login>) -> Result<Self, StartError> {
+    fn attempt(folder: &Path, login: Option<Login>) -> Result<Self, StartError> {
+        let storage = if login.is_some() { folder.join("data") } else { Path::new(":memory:").to_path_buf() };
+        Self::attempt_at(folder, &storage, login, None)
+    }
+
+    fn attempt_at(folder: &Path, storage: &Path, login: Option<Login>, certificates: Option<&Certificates>) -> Result<Self, StartError> {
         let port = port::free();
         let mut command = Command::new(place::service("secantusd-py"));
         command
@@ -82,11 +92,20 @@ impl Mongo {
         if login.is_some() {
             command.arg("--auth");
         }
+        if let Some(certificates) = certificates {
+            command.arg("--tls-require-client-cert");
+            for (option, file) in [("cert", "server.crt"), ("key", "server.key"), ("ca", "ca.crt")] {
+                command.args([format!("--tls-{option}-file"), certificates.file(file)]);
+            }
+        }
         // TERM: what is on disk is to be read again by the second start.
         let signal = if storage == Path::new(":memory:") { "KILL" } else { "TERM" };
         let server = Server::spawn("mongo", signal, folder, &mut command);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a thread can be started");
-        let url = url(port, login.as_ref());
+        let url = match certificates {
+            Some(certificates) => tls_url(port, certificates),
+            None => url(port, login.as_ref()),
+        };
         let client = runtime.block_on(async {
             let mut options = ClientOptions::parse(&url).await.expect("the URL is well formed");
             options.server_selection_timeout = Some(std::time::Duration::from_millis(500));
@@ -97,7 +116,7 @@ impl Mongo {
             std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
             runtime.block_on(async { client.database("admin").run_command(doc! {"ping": 1}).await }).ok().map(|_| ())
         })?;
-        Ok(Self { port, login, client, runtime, _server: server })
+        Ok(Self { port, url, client, runtime, _server: server })
     }
 
     /// The port.
@@ -106,10 +125,10 @@ impl Mongo {
         self.port
     }
 
-    /// The URL, with the administrator's password if the server asks for one.
+    /// The URL, with what the server asks for: the administrator's password, or the client's certificate.
     #[must_use]
     pub fn url(&self) -> String {
-        url(self.port, self.login.as_ref())
+        self.url.clone()
     }
 
     /// A user's URL.
@@ -181,6 +200,11 @@ fn url(port: u16, login: Option<&Login>) -> String {
         Some(Login { user, password }) => format!("mongodb://{user}:{password}@127.0.0.1:{port}/?authSource=admin&directConnection=true"),
         None => format!("mongodb://127.0.0.1:{port}/?directConnection=true"),
     }
+}
+
+fn tls_url(port: u16, certificates: &Certificates) -> String {
+    let [authority, client] = ["ca.crt", "client.pem"].map(|name| certificates.file(name).replace('/', "%2F"));
+    format!("mongodb://localhost:{port}/?directConnection=true&tls=true&tlsCAFile={authority}&tlsCertificateKeyFile={client}")
 }
 
 fn failed<T>(what: &str) -> impl FnOnce(mongodb::error::Error) -> T {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pipeline_core::error::Result;
 use pipeline_core::extract::Request;
+use pipeline_core::late::{self, LateRows, LookbackProposal};
 use pipeline_core::load::{Change, Layout, Load, LoadId, Mode};
 use pipeline_core::model::Models;
 use pipeline_core::name::TableName;
@@ -31,6 +32,14 @@ struct TablePlan {
     rows_estimated: Option<u64>,
     what: String,
     statement: String,
+    lookback: Option<Lookback>,
+}
+
+/// How late rows of a table came, and what its lookback should be.
+#[derive(Debug, Serialize)]
+struct Lookback {
+    lookback_s: u64,
+    proposal: LookbackProposal,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,6 +110,7 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
             plan.changes.push(DestinationChange { destination: "lake".to_owned(), change });
         }
         plan.tables.push(TablePlan {
+            lookback: lookback(connected, &table, source.lookback_us).await?,
             table,
             slices: planned.slices.len(),
             rows_estimated: planned.rows_estimated,
@@ -153,6 +163,43 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
     Ok(plan)
 }
 
+/// What the latest runs measured; None if the lookback brought nothing.
+async fn lookback(connected: &Connected, table: &TableName, lookback_us: i64) -> Result<Option<Lookback>> {
+    const RUNS_MAX: usize = 30;
+    let runs = connected.ledger.late_rows(&connected.pipeline, table, RUNS_MAX).await?;
+    let mut late = LateRows::default();
+    runs.iter().for_each(|run| late.add(run));
+    let lookback_s = u64::try_from(lookback_us).unwrap_or(0) / 1_000_000;
+    Ok(late.propose(lookback_us, runs.len() as u64).map(|proposal| Lookback { lookback_s, proposal }))
+}
+
+fn show_lookbacks(printer: Printer, plan: &Plan) {
+    let measured: Vec<_> = plan.tables.iter().filter_map(|planned| Some((&planned.table, planned.lookback.as_ref()?))).collect();
+    if measured.is_empty() {
+        return;
+    }
+    printer.line(printer.styled(Style::Strong, "\nrows that came late"));
+    let rows = measured.into_iter().map(|(table, Lookback { lookback_s, proposal })| {
+        let spelled = format!("lookback = \"{}\"", late::spell_s(proposal.lookback_s));
+        let advice = if proposal.is_too_short {
+            printer.styled(Style::Warn, format!("{spelled}: nearly used up, later rows may be missed"))
+        } else if proposal.lookback_s == *lookback_s {
+            "as it should be".to_owned()
+        } else {
+            format!("{spelled} would find 99.9 % of them")
+        };
+        vec![
+            format!("  {}", printer.styled(Style::Key, table)),
+            count(proposal.rows),
+            count(proposal.runs),
+            late::spell_s(proposal.covers_s),
+            late::spell_s(*lookback_s),
+            advice,
+        ]
+    });
+    printer.line(table(&["  table", "rows", "runs", "99.9 % within", "lookback", "proposal"], &[1, 2, 3, 4], rows));
+}
+
 fn show(printer: Printer, plan: &Plan, with_statements: bool) {
     let heading = |text: &str| printer.line(printer.styled(Style::Strong, text));
     heading(&format!("{} would read", plan.pipeline));
@@ -165,6 +212,7 @@ fn show(printer: Printer, plan: &Plan, with_statements: bool) {
         vec![format!("  {}", printer.styled(Style::Key, &planned.table)), rows, planned.slices.to_string(), planned.what.clone()]
     });
     printer.line(table(&["  table", "rows", "slices", "what"], &[1, 2], rows));
+    show_lookbacks(printer, plan);
     heading("\nand make");
     let rows = plan.models.iter().map(|model| {
         let reads: Vec<String> = model.reads.iter().map(ToString::to_string).collect();

@@ -2,7 +2,7 @@
 
 use pipeline_core::error::{Error, Result};
 use pipeline_core::quarantine::REJECTED;
-use pipeline_core::run::{Resume, RunKind, RunReport, RunRequest, RunStatus, Selection, Stop};
+use pipeline_core::run::{Resume, RunKind, RunReport, RunRequest, RunStatus, Selection, StepKind, StepReport, Stop};
 use pipeline_core::window::{Timestamp, Window};
 use serde_json::json;
 
@@ -92,11 +92,18 @@ fn end_now() -> ! {
     std::process::exit(i32::from(pipeline_core::error::ErrorKind::Interrupted.exit_code()))
 }
 
+/// A query worth making first: of the stores if they are there, else of what else was made or read.
+fn look_at(steps: &[StepReport]) -> String {
+    let made = |kind: StepKind| steps.iter().filter(move |step| step.kind == kind).filter_map(|step| step.name.split(' ').nth(1));
+    let order = |table: &str| if table == "coverage_stores" { " ORDER BY revenue DESC" } else { "" };
+    let table = made(StepKind::Model).find(|table| *table == "coverage_stores").or_else(|| made(StepKind::Model).next());
+    let table = table.or_else(|| made(StepKind::Extract).next());
+    table.map_or("pipeline query --help".to_owned(), |table| format!("pipeline query \"SELECT * FROM {table}{} LIMIT 10\"", order(table)))
+}
+
 fn print(printer: Printer, report: &RunReport) -> Result<()> {
     let next = match report.status {
-        RunStatus::Done | RunStatus::Unchanged => {
-            "pipeline query \"SELECT * FROM coverage_stores ORDER BY revenue DESC LIMIT 10\"".to_owned()
-        }
+        RunStatus::Done | RunStatus::Unchanged => look_at(&report.steps),
         RunStatus::Failed | RunStatus::Interrupted => format!("pipeline run {}", report.pipeline),
     };
     if printer.form == OutputForm::Human {

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use pipeline_core::clock::Clock;
 use pipeline_core::error::{Error, Result};
 use pipeline_core::extract::Checkpoint;
+use pipeline_core::late::LateRows;
 use pipeline_core::ledger::{Entry, LEASE, LEDGER, Lease, Ledger, Recorded, RunOverview};
 use pipeline_core::load::FENCED;
 use pipeline_core::name::TableName;
@@ -194,6 +195,14 @@ impl Ledger for SqliteLedger {
             .map_err(|error| self.error(&error))
     }
 
+    async fn late_rows(&self, pipeline: &str, table: &TableName, runs_max: usize) -> Result<Vec<LateRows>> {
+        let query = sqlx::query_scalar("SELECT late FROM late_rows WHERE pipeline = ? AND table_name = ? ORDER BY sequence DESC LIMIT ?");
+        let runs_max = i64::try_from(runs_max).unwrap_or(i64::MAX);
+        let texts = query.bind(pipeline).bind(table.to_string()).bind(runs_max).fetch_all(&self.pool).await;
+        let texts: Vec<String> = texts.map_err(|error| self.error(&error))?;
+        texts.iter().map(|text| self.read(text)).collect()
+    }
+
     async fn windows_done(&self, pipeline: &str) -> Result<Vec<Window>> {
         let rows = sqlx::query("SELECT window_from, window_to FROM windows WHERE pipeline = ? ORDER BY window_from")
             .bind(pipeline)
@@ -250,6 +259,10 @@ impl SqliteLedger {
                 .bind(pipeline)
                 .bind(window.from.microseconds())
                 .bind(window.to.microseconds()),
+            Entry::RowsLate { table, late } => sqlx::query("INSERT INTO late_rows (pipeline, table_name, late) VALUES (?, ?, ?)")
+                .bind(pipeline)
+                .bind(table.to_string())
+                .bind(json(late)),
             Entry::CutTaken { .. }
             | Entry::Landed { .. }
             | Entry::LoadPlanned { .. }

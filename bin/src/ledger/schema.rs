@@ -9,7 +9,8 @@ use sqlx::sqlite::SqlitePool;
 use super::ledger_error;
 
 /// Each step takes the tables from the version before; the file's `user_version` counts the steps taken.
-const STEPS: &[&str] = &["
+const STEPS: &[&str] = &[
+    "
 CREATE TABLE leases (pipeline TEXT PRIMARY KEY, epoch INTEGER NOT NULL, holder TEXT NOT NULL, taken_at INTEGER NOT NULL);
 CREATE TABLE entries (sequence INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, pipeline TEXT NOT NULL, at INTEGER NOT NULL, entry TEXT NOT NULL);
 CREATE INDEX entries_by_run ON entries (run, sequence);
@@ -19,7 +20,12 @@ CREATE INDEX runs_by_pipeline ON runs (pipeline, sequence);
 CREATE TABLE checkpoints (pipeline TEXT NOT NULL, table_name TEXT NOT NULL, checkpoint TEXT NOT NULL, PRIMARY KEY (pipeline, table_name));
 CREATE TABLE model_states (pipeline TEXT NOT NULL, table_name TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (pipeline, table_name));
 CREATE TABLE windows (pipeline TEXT NOT NULL, window_from INTEGER NOT NULL, window_to INTEGER NOT NULL, PRIMARY KEY (pipeline, window_from, window_to));
-"];
+",
+    "
+CREATE TABLE late_rows (sequence INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, table_name TEXT NOT NULL, late TEXT NOT NULL);
+CREATE INDEX late_rows_by_table ON late_rows (pipeline, table_name, sequence);
+",
+];
 
 pub(super) async fn prepare(pool: &SqlitePool, file: &Path) -> Result<()> {
     let failed = |error: sqlx::Error| ledger_error(file, &error);

@@ -1,5 +1,6 @@
 use pipeline_core::clock::SystemClock;
 use pipeline_core::extract::Cursor;
+use pipeline_core::late::LateRows;
 use pipeline_core::run::{RunKind, RunRequest, RunStatus, Selection};
 
 use super::*;
@@ -26,18 +27,24 @@ async fn entries_come_back_and_their_indexes_follow() {
     let table: TableName = "shop.orders".parse().unwrap();
     let checkpoint = Checkpoint { upper: Cursor::Time("2025-01-01T00:00:00Z".parse().unwrap()), fingerprint: None };
     let window = Window::new("2025-01-01".parse().unwrap(), "2025-01-02".parse().unwrap()).unwrap();
+    let mut late = LateRows::default();
+    late.record(3_000_000);
     let entries = [
         Entry::RunStarted { request: request() },
         Entry::CheckpointAdvanced { table: table.clone(), checkpoint: checkpoint.clone() },
         Entry::ModelDone { table: table.clone(), state: "s".to_owned() },
         Entry::WindowDone { window },
+        Entry::RowsLate { table: table.clone(), late: late.clone() },
+        Entry::RowsLate { table: table.clone(), late: LateRows::default() },
     ];
     ledger.append(&lease, "run-1", &entries).await.unwrap();
     assert_eq!(ledger.runs(None, 10).await.unwrap()[0].status, None);
     ledger.append(&lease, "run-1", &[Entry::RunFinished { status: RunStatus::Done, error: None }]).await.unwrap();
-    assert_eq!(ledger.entries("run-1").await.unwrap().len(), 5);
+    assert_eq!(ledger.entries("run-1").await.unwrap().len(), 7);
     assert_eq!(ledger.checkpoint("nightly", &table).await.unwrap(), Some(checkpoint));
     assert_eq!(ledger.model_state("nightly", &table).await.unwrap().as_deref(), Some("s"));
+    assert_eq!(ledger.late_rows("nightly", &table, 10).await.unwrap(), [LateRows::default(), late], "the newest first");
+    assert_eq!(ledger.late_rows("nightly", &table, 1).await.unwrap(), [LateRows::default()]);
     assert_eq!(ledger.windows_done("nightly").await.unwrap(), [window]);
     assert_eq!(ledger.runs(Some("nightly"), 10).await.unwrap()[0].status, Some(RunStatus::Done));
     assert!(ledger.runs(Some("other"), 10).await.unwrap().is_empty());

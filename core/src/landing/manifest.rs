@@ -51,6 +51,9 @@ pub struct Manifest {
     pub bytes: u64,
     /// The checkpoint that holds once this is loaded.
     pub checkpoint: Option<Checkpoint>,
+    /// The checkpoint that the reading went on from: rows whose cursor lies at or before it came late.
+    #[serde(default)]
+    pub after: Option<Checkpoint>,
 }
 
 impl Manifest {
@@ -68,6 +71,7 @@ impl Manifest {
             rows: 0,
             bytes: 0,
             checkpoint: None,
+            after: None,
         }
     }
 

@@ -122,10 +122,17 @@ impl Engine {
             kind: StepKind::Extract,
             rows_estimated: plan.rows_estimated,
         });
-        self.land(context, source, step, plan).await
+        self.land(context, source, step, plan, after).await
     }
 
-    pub(super) async fn land(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str, plan: ExtractPlan) -> Result<Extracted> {
+    pub(super) async fn land(
+        &self,
+        context: &Arc<RunContext>,
+        source: &SourceTable,
+        step: &str,
+        plan: ExtractPlan,
+        after: Option<Checkpoint>,
+    ) -> Result<Extracted> {
         let contract = source.extractor.contract().clone();
         let folder = self.attempt_folder(context, step);
         let ExtractPlan { slices, checkpoint, is_changes, summary, .. } = plan;
@@ -176,7 +183,7 @@ impl Engine {
             self.parts.observer.event(&Event::Warning { message: message.clone() });
             context.warnings.lock().expect("no holder of this lock panics").push(message);
         }
-        let manifest = Manifest::new(&context.run, step, contract, is_changes);
+        let manifest = Manifest { after, ..Manifest::new(&context.run, step, contract, is_changes) };
         let snapshot = writer.finish(manifest, &rejected, checkpoint).await?;
         let rejected = rejected.len() as u64;
         self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: snapshot.manifest_key().to_owned(), rejected }]).await?;

@@ -13,6 +13,7 @@ use crate::contract::Contract;
 use crate::error::Result;
 use crate::failpoint;
 use crate::landing::Snapshot;
+use crate::late;
 use crate::ledger::Entry;
 use crate::load::{Change, Layout, Load, LoadId, Loader, Mode, Receipt};
 
@@ -97,6 +98,9 @@ impl Engine {
                 failpoint::reached("load.after_publish");
                 let mut entries =
                     vec![Entry::Loaded { step: step.to_owned(), destination: loader.name().to_owned(), receipt: receipt.clone() }];
+                if receipt.late.rows() > 0 {
+                    entries.push(Entry::RowsLate { table: contract.table.clone(), late: receipt.late.clone() });
+                }
                 if !changes.is_empty() {
                     let changes = changes.into_iter().map(|change| format!("{} {}", change.sign, change.what)).collect();
                     entries.push(Entry::SchemaChanged { table: contract.table.clone(), place: loader.name().to_owned(), changes });
@@ -132,12 +136,17 @@ impl Engine {
         report.rows_out = receipt.rows_written + receipt.rows_deleted;
         report.bytes = snapshot.manifest().bytes;
         report.duration_ms = elapsed_ms(began);
-        report.note = match (receipt.rows_deleted, receipt.rows_unchanged) {
-            (0, 0) => String::new(),
-            (0, unchanged) => format!("{unchanged} rows were the same already"),
-            (deleted, 0) => format!("{deleted} rows removed"),
-            (deleted, unchanged) => format!("{deleted} rows removed, {unchanged} were the same already"),
-        };
+        let mut notes = Vec::new();
+        if receipt.rows_deleted > 0 {
+            notes.push(format!("{} rows removed", receipt.rows_deleted));
+        }
+        if receipt.rows_unchanged > 0 {
+            notes.push(format!("{} rows were the same already", receipt.rows_unchanged));
+        }
+        if let Some(all_s) = receipt.late.covers_s(1000) {
+            notes.push(format!("{} came late, within {}", receipt.late.rows(), late::spell_s(all_s)));
+        }
+        report.note = notes.join(", ");
         self.finish_step(context, report).await
     }
 }

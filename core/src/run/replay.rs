@@ -133,7 +133,7 @@ impl Engine {
             slices_wanted: self.settings.slices_in_flight_max,
         };
         let plan = source.extractor.plan(&request, None).await?;
-        let extracted = self.land(context, source, step, plan).await?;
+        let extracted = self.land(context, source, step, plan, None).await?;
         let Some(snapshot) = extracted.snapshot else {
             return Err(Error::new(&BUG, format!("{step} landed nothing")));
         };

@@ -72,6 +72,7 @@ impl RunState {
             Entry::CheckpointAdvanced { .. }
             | Entry::ModelDone { .. }
             | Entry::RejectedSettled { .. }
+            | Entry::RowsLate { .. }
             | Entry::SchemaChanged { .. }
             | Entry::StepFinished { .. }
             | Entry::WindowDone { .. } => {}

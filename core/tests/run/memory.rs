@@ -15,6 +15,7 @@ use pipeline_core::contract::{Column, ColumnType, Contract, Privacy};
 use pipeline_core::error::{Error, Result};
 use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Extractor, Request, Slice};
 use pipeline_core::landing::{LANDING, Snapshot};
+use pipeline_core::late::LateRows;
 use pipeline_core::ledger::{Entry, LEASE, Lease, Ledger, Recorded, RunOverview};
 use pipeline_core::load::{Change, FENCED, Layout, Load, Loader, Marker, Mode, Receipt, Staged};
 use pipeline_core::model::{Computed, ModelNode, Models};
@@ -271,6 +272,7 @@ impl Loader for MemoryLoader {
             rows_written: 0,
             rows_deleted: 0,
             rows_unchanged: 0,
+            late: LateRows::default(),
             was_there: false,
             detail: serde_json::Value::Null,
         };
@@ -434,6 +436,15 @@ impl Ledger for MemoryLedger {
             Entry::ModelDone { table, state } if table == wanted => Some(state.clone()),
             _ => None,
         }))
+    }
+
+    async fn late_rows(&self, pipeline: &str, wanted: &TableName, runs_max: usize) -> Result<Vec<LateRows>> {
+        let entries = self.entries.lock().unwrap();
+        let late = entries.iter().rev().filter(|entry| entry.1 == pipeline).filter_map(|entry| match &entry.2 {
+            Entry::RowsLate { table, late } if table == wanted => Some(late.clone()),
+            _ => None,
+        });
+        Ok(late.take(runs_max).collect())
     }
 
     async fn windows_done(&self, pipeline: &str) -> Result<Vec<Window>> {

@@ -9,7 +9,8 @@ pub static UNREACHABLE: Code = Code {
     name: "E-MONGO-UNREACHABLE",
     kind: ErrorKind::Unavailable,
     meaning: "No suitable server of the MongoDB deployment answered in time, or the connection broke.",
-    remedy: "Check that the host of the connection string is reachable from here and that its replica set has a member for the read preference.",
+    remedy: "Check that the host of the connection string is reachable from here and that its replica set has a member for the read preference; \
+             a deployment that asks for TLS needs `tls=true`, and `tlsCAFile=FILE` where its authority is your own.",
 };
 
 /// Changes cannot be captured.
@@ -27,6 +28,15 @@ pub static HISTORY: Code = Code {
     meaning: "The server's log of changes (its oplog) does not reach back to the last reading, so changes in between are not known.",
     remedy: "Run with --full-refresh, which reads the collection whole; set `reread_when_lost = true` for the source to have that done by itself, \
              and give the server a longer oplog (replSetResizeOplog) or run more often.",
+};
+
+/// The server's certificate or ours is refused.
+pub static TLS: Code = Code {
+    name: "E-MONGO-TLS",
+    kind: ErrorKind::Denied,
+    meaning: "No secure connection to the MongoDB deployment could be made: a certificate is not of a known authority, of another host, or missing.",
+    remedy: "Name the authority's file as `tlsCAFile` and, if the server asks for one, your certificate with its key as `tlsCertificateKeyFile` \
+             in the connection string, and use the host's name that is in the server's certificate.",
 };
 
 /// The credentials are refused.
@@ -100,6 +110,8 @@ pub(super) enum Failure {
     Selection,
     #[error("the connection broke ({0})")]
     Connection(std::io::ErrorKind),
+    #[error("a certificate is refused")]
+    Certificate,
     #[error("the host's name could not be resolved")]
     Name,
     #[error("the user or the password is refused")]
@@ -124,6 +136,8 @@ impl Failure {
     /// Sorts a driver's error. Codes: the MongoDB server's `error_codes.yml`.
     pub(super) fn of(error: &DriverError) -> Self {
         match &*error.kind {
+            // The driver keeps why no server suits as text only.
+            DriverKind::ServerSelection { message, .. } if message.contains("ertificate") => Self::Certificate,
             DriverKind::ServerSelection { .. } => Self::Selection,
             DriverKind::Io(error) => Self::Connection(error.kind()),
             DriverKind::ConnectionPoolCleared { .. } => Self::Connection(std::io::ErrorKind::ConnectionReset),
@@ -151,6 +165,7 @@ impl Failure {
     fn code(&self) -> &'static Code {
         match self {
             Self::Selection | Self::Connection(_) | Self::Name => &UNREACHABLE,
+            Self::Certificate => &TLS,
             Self::Authentication => &AUTH,
             Self::Unauthorized => &DENIED,
             Self::ConnectionString => &URL,

@@ -27,7 +27,7 @@ use pipeline_core::extract::Extractor;
 use pipeline_core::privacy::PrivacyKey;
 
 pub use connection::Connection;
-pub use error::{AUTH, CAPTURE, COLLECTION, COMMAND, CURSOR, DENIED, HISTORY, LOST, REPLY, UNREACHABLE, URL};
+pub use error::{AUTH, CAPTURE, COLLECTION, COMMAND, CURSOR, DENIED, HISTORY, LOST, REPLY, TLS, UNREACHABLE, URL};
 pub use kind::KIND;
 pub use log::CaptureOptions;
 pub use options::{MongoConfig, MongoOptions, ReadPreference, TableOptions};
@@ -36,7 +36,7 @@ pub use options::{MongoConfig, MongoOptions, ReadPreference, TableOptions};
 pub const EXAMPLE: &str = include_str!("example.toml");
 
 /// The codes of this module.
-pub const CODES: &[&Code] = &[&AUTH, &CAPTURE, &COLLECTION, &COMMAND, &CURSOR, &DENIED, &HISTORY, &LOST, &REPLY, &UNREACHABLE, &URL];
+pub const CODES: &[&Code] = &[&AUTH, &CAPTURE, &COLLECTION, &COMMAND, &CURSOR, &DENIED, &HISTORY, &LOST, &REPLY, &TLS, &UNREACHABLE, &URL];
 
 /// Connects and opens one table. Several tables of one deployment share a [`Connection`] instead.
 ///

@@ -107,6 +107,7 @@ fn receipt(load: &Load, detail: &Detail) -> Receipt {
         rows_written: detail.rows,
         rows_deleted: 0,
         rows_unchanged: detail.rows_unchanged,
+        late: detail.late.clone(),
         was_there: false,
         detail: serde_json::Value::Null,
     }

@@ -19,8 +19,12 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
+use pipeline_core::extract::Cursor;
 use pipeline_core::landing::Snapshot;
+use pipeline_core::late::LateRows;
 use pipeline_core::load::{Load, Mode, Staged};
+use pipeline_core::name::ColumnName;
+use pipeline_core::window::Timestamp;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -47,6 +51,8 @@ pub(super) struct Detail {
     pub(super) rows: u64,
     /// Rows that are the same already.
     pub(super) rows_unchanged: u64,
+    /// Of the rows to move, those that a lookback brought.
+    pub(super) late: LateRows,
     /// The Delta version that the rows were compared with; None if the table did not exist.
     pub(super) version: Option<u64>,
     /// The file in the work folder, to be removed.
@@ -67,6 +73,7 @@ pub(super) async fn stage(lake: &Lake, load: &Load, snapshot: &Snapshot) -> Resu
         is_plain: true,
         rows: manifest.rows,
         rows_unchanged: 0,
+        late: LateRows::default(),
         version: table.as_ref().and_then(DeltaTable::version),
         file: None,
     };
@@ -84,13 +91,12 @@ pub(super) async fn stage(lake: &Lake, load: &Load, snapshot: &Snapshot) -> Resu
     match load.mode {
         Mode::Replace if !load.contract.key.is_empty() && has_duplicates(&session, &source, &load.contract, &what).await? => {
             let file = lake.options.work.join(format!("stage-{}.parquet", uuid::Uuid::now_v7().simple()));
-            let rows = Box::pin(different(lake, load, whole.files, &file, None, true)).await;
-            if rows.is_err() {
+            let moved = Box::pin(different(lake, load, whole.files.clone(), &file, None, true, None)).await;
+            if moved.is_err() {
                 remove(&file)?;
             }
-            let rows = rows?;
             let files = vec![file_url(&file)?];
-            staged(Detail { files, is_changes: false, is_plain: true, rows, rows_unchanged: 0, version: whole.version, file: Some(file) })
+            staged(Detail { files, rows: moved?.rows, file: Some(file), ..whole })
         }
         Mode::Replace | Mode::Append => staged(whole),
         Mode::Changes => staged(Detail { is_plain: !stored, ..whole }),
@@ -100,17 +106,22 @@ pub(super) async fn stage(lake: &Lake, load: &Load, snapshot: &Snapshot) -> Resu
                 return staged(whole);
             }
             let file = lake.options.work.join(format!("stage-{}.parquet", uuid::Uuid::now_v7().simple()));
-            let rows = Box::pin(different(lake, load, whole.files, &file, table.as_ref(), duplicated)).await;
-            if rows.is_err() {
+            let checkpoint = match manifest.after.as_ref().map(|after| &after.upper) {
+                Some(Cursor::Time(checkpoint)) => Some(*checkpoint),
+                _ => None,
+            };
+            let moved = Box::pin(different(lake, load, whole.files, &file, table.as_ref(), duplicated, checkpoint)).await;
+            if moved.is_err() {
                 remove(&file)?;
             }
-            let rows = rows?;
+            let moved = moved?;
             staged(Detail {
                 files: vec![file_url(&file)?],
                 is_changes: false,
                 is_plain: !stored,
-                rows,
-                rows_unchanged: manifest.rows - rows,
+                rows: moved.rows,
+                rows_unchanged: manifest.rows - moved.rows,
+                late: moved.late,
                 version: whole.version,
                 file: Some(file),
             })
@@ -118,10 +129,18 @@ pub(super) async fn stage(lake: &Lake, load: &Load, snapshot: &Snapshot) -> Resu
     }
 }
 
-/// Writes the rows that have to move to `file`; returns how many they are.
-async fn different(lake: &Lake, load: &Load, files: Vec<String>, file: &Path, table: Option<&DeltaTable>, duplicated: bool) -> Result<u64> {
+/// Writes the rows that have to move to `file`. Those at or before the checkpoint came late.
+async fn different(
+    lake: &Lake,
+    load: &Load,
+    files: Vec<String>,
+    file: &Path,
+    table: Option<&DeltaTable>,
+    duplicated: bool,
+    checkpoint: Option<Timestamp>,
+) -> Result<Moved> {
     if !duplicated {
-        return Box::pin(compare(lake, load, &files, file, table)).await;
+        return Box::pin(compare(lake, load, &files, file, table, checkpoint)).await;
     }
     let settled = if table.is_some() { file.with_extension("settled.parquet") } else { file.to_owned() };
     let mut rows = settle(lake, load, &files, &settled, &newest_of_each_key(&load.contract)).await;
@@ -133,7 +152,7 @@ async fn different(lake: &Lake, load: &Load, files: Vec<String>, file: &Path, ta
         return rows;
     }
     let compared = match rows {
-        Ok(_) => Box::pin(compare(lake, load, &[file_url(&settled)?], file, table)).await,
+        Ok(_) => Box::pin(compare(lake, load, &[file_url(&settled)?], file, table, checkpoint)).await,
         Err(error) => Err(error),
     };
     remove(&settled)?;
@@ -141,7 +160,7 @@ async fn different(lake: &Lake, load: &Load, files: Vec<String>, file: &Path, ta
 }
 
 /// Writes one row of each key to `file`.
-async fn settle(lake: &Lake, load: &Load, files: &[String], file: &Path, newest: &str) -> Result<u64> {
+async fn settle(lake: &Lake, load: &Load, files: &[String], file: &Path, newest: &str) -> Result<Moved> {
     let what = format!("rows of table \"{}\" with the same key could not be settled", load.contract.table);
     let session = lake.session();
     // Rows are numbered in the order of the snapshot, so one worker reads them.
@@ -149,14 +168,21 @@ async fn settle(lake: &Lake, load: &Load, files: &[String], file: &Path, newest:
     let source = read(&session, files, load.contract.schema()).await?;
     session.register_table("source", source.into_view()).map_err(|error| query_error(&what, error))?;
     let frame = session.sql(newest).await.map_err(|error| query_error(&what, error))?;
-    let mut written = StagedFile::create(file, &load.contract, &what)?;
+    let mut written = StagedFile::create(file, &load.contract, &what, None)?;
     written.append(frame).await?;
     written.finish()
 }
 
 /// Writes the rows that are not stored as they are to `file`. The rows pass in pieces, and of the stored ones only those
 /// within a piece's keys are read: so memory holds one piece, whatever there is to compare.
-async fn compare(lake: &Lake, load: &Load, files: &[String], file: &Path, table: Option<&DeltaTable>) -> Result<u64> {
+async fn compare(
+    lake: &Lake,
+    load: &Load,
+    files: &[String],
+    file: &Path,
+    table: Option<&DeltaTable>,
+    checkpoint: Option<Timestamp>,
+) -> Result<Moved> {
     let what = format!("snapshot of table \"{}\" could not be compared with the lake", load.contract.table);
     let failed = |error| query_error(&what, error);
     let table = table.ok_or_else(|| Error::new(&BUG, "nothing is stored to compare with"))?;
@@ -164,7 +190,7 @@ async fn compare(lake: &Lake, load: &Load, files: &[String], file: &Path, table:
     let piece_bytes_max = lake.options.memory_limit_bytes / PIECES_IN_MEMORY;
     let source = read(&lake.session(), files, load.contract.schema()).await?;
     let mut source = source.execute_stream().await.map_err(failed)?;
-    let mut written = StagedFile::create(file, &load.contract, &what)?;
+    let mut written = StagedFile::create(file, &load.contract, &what, load.contract.cursor.as_ref().zip(checkpoint))?;
     let mut piece = Vec::new();
     let mut piece_bytes = 0;
     loop {
@@ -346,12 +372,22 @@ fn only_different(contract: &Contract) -> String {
 struct StagedFile<'a> {
     writer: ArrowWriter<File>,
     schema: SchemaRef,
-    rows: u64,
+    moved: Moved,
+    /// The cursor's column, and the checkpoint that late rows do not exceed.
+    late_from: Option<(&'a ColumnName, Timestamp)>,
     what: &'a str,
 }
 
+/// Rows that have to move.
+#[derive(Debug, Default)]
+struct Moved {
+    rows: u64,
+    /// Of them, those that only a lookback brought.
+    late: LateRows,
+}
+
 impl<'a> StagedFile<'a> {
-    fn create(file: &Path, contract: &Contract, what: &'a str) -> Result<Self> {
+    fn create(file: &Path, contract: &Contract, what: &'a str, late_from: Option<(&'a ColumnName, Timestamp)>) -> Result<Self> {
         let failed = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::StorageFull => {
                 Error::new(&pipeline_core::landing::DISK_FULL, what).caused_by("no space left on the device")
@@ -365,14 +401,17 @@ impl<'a> StagedFile<'a> {
             .build();
         let file = File::create(file).map_err(failed)?;
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(|error| encode_error(what, &error))?;
-        Ok(Self { writer, schema, rows: 0, what })
+        Ok(Self { writer, schema, moved: Moved::default(), late_from, what })
     }
 
     async fn append(&mut self, frame: DataFrame) -> Result<()> {
         let mut stream = frame.execute_stream().await.map_err(|error| query_error(self.what, error))?;
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(|error| query_error(self.what, error))?;
-            self.rows += batch.num_rows() as u64;
+            self.moved.rows += batch.num_rows() as u64;
+            if let Some((cursor, checkpoint)) = self.late_from {
+                self.moved.late.record_batch(&batch, cursor, checkpoint);
+            }
             // Joins loosen nullability; the columns are the contract's all the same.
             let batch = arrow::array::RecordBatch::try_new(Arc::clone(&self.schema), batch.columns().to_vec())?;
             self.writer.write(&batch).map_err(|error| encode_error(self.what, &error))?;
@@ -380,9 +419,9 @@ impl<'a> StagedFile<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<u64> {
+    fn finish(self) -> Result<Moved> {
         self.writer.close().map_err(|error| encode_error(self.what, &error))?;
-        Ok(self.rows)
+        Ok(self.moved)
     }
 }
 

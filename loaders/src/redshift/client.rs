@@ -7,6 +7,7 @@ use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::failpoint;
 use pipeline_core::landing::Snapshot;
+use pipeline_core::late::LateRows;
 use pipeline_core::load::{Change, FENCED, Layout, Load, LoadId, Loader, Marker, Mode, Receipt, Staged};
 use pipeline_core::name::TableName;
 use serde::{Deserialize, Serialize};
@@ -237,6 +238,7 @@ impl MarkerRow {
             rows_written: self.written,
             rows_deleted: self.deleted,
             rows_unchanged: self.unchanged,
+            late: LateRows::default(),
             was_there,
             detail,
         }
