@@ -136,7 +136,7 @@ async fn land(extractor: Arc<dyn pipeline_core::extract::Extractor>, folder: &Pa
     let prefix = object_store::path::Path::from_absolute_path(folder).map_err(|_| wrong("the folder's path is no path of a store"))?;
     let landing = Landing::new(Arc::new(LocalFileSystem::new()), prefix, "file:///bench");
     let contract = extractor.contract().clone();
-    let settings = WriterSettings { row_group_bytes_max: 16 << 20, ..WriterSettings::default() };
+    let settings = WriterSettings { row_group_memory_bytes_max: 16 << 20, ..WriterSettings::default() };
     let writer = SnapshotWriter::new(&landing, "bench", contract.schema(), settings);
     let quarantine = Quarantine::new();
     let budget = ByteBudget::new(BUDGET_BYTES);

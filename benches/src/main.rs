@@ -30,6 +30,10 @@ enum What {
     Extract(extract::Extract),
 }
 
+/// The program's own: what is measured is what people run.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().what {
         What::Night(night) => night.measure(),

@@ -295,15 +295,16 @@ impl Project {
         let slices = u64::try_from(settings.slices_in_flight_max * settings.steps_in_flight_max).unwrap_or(u64::MAX).max(1);
         // Three sixteenths of the memory for batches on their way, as much for the row groups being written and for the lake's
         // merges; models have a quarter, and the rest is for what nobody counts.
-        let row_group_bytes_max =
-            usize::try_from(settings.memory_limit_bytes / 16 * 3 / slices).unwrap_or(usize::MAX).min(defaults.writer.row_group_bytes_max);
+        let row_group_memory_bytes_max = usize::try_from(settings.memory_limit_bytes / 16 * 3 / slices)
+            .unwrap_or(usize::MAX)
+            .min(defaults.writer.row_group_memory_bytes_max);
         Ok(Engine::new(
             parts,
             EngineSettings {
                 steps_in_flight_max: settings.steps_in_flight_max,
                 slices_in_flight_max: settings.slices_in_flight_max,
                 budget_bytes: settings.memory_limit_bytes / 16 * 3,
-                writer: pipeline_core::landing::WriterSettings { row_group_bytes_max, ..defaults.writer },
+                writer: pipeline_core::landing::WriterSettings { row_group_memory_bytes_max, ..defaults.writer },
                 attempts_max: settings.attempts_max,
                 lease_wait_ms: lock_wait_seconds * 1000,
                 ..defaults

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 pub use dictionary::with_dictionaries;
 pub use manifest::{MANIFEST_FILE, Manifest, Part, Snapshot};
-pub use writer::{PART_BYTES_MAX, PartWriter, ROW_GROUP_BYTES_MAX, SnapshotWriter, WriterSettings};
+pub use writer::{PART_BYTES_MAX, PartWriter, ROW_GROUP_MEMORY_BYTES_MAX, SnapshotWriter, WriterSettings};
 
 use crate::error::{Code, Error, ErrorKind, Result};
 

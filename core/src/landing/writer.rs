@@ -1,7 +1,7 @@
 //! Writing a snapshot: batches to Parquet parts, with checksums, as Redshift reads them.
 //!
-//! Settings follow what COPY accepts: data pages of version 1, no DELTA encodings, zstd inside the file, row groups of at
-//! most 64 MiB, files of at most 256 MiB. Memory: one row group being encoded for each open part.
+//! Settings follow what COPY accepts: data pages of version 1, no DELTA encodings, zstd inside the file, row groups that
+//! held at most 64 MiB while they were made, files of at most 256 MiB. Memory: one row group being encoded for each open part.
 
 use std::sync::{Arc, Mutex};
 
@@ -24,8 +24,9 @@ use crate::error::{BUG, Error, Result};
 use crate::extract::Checkpoint;
 use crate::quarantine::{Quarantine, Rejected};
 
-/// Largest row group: Redshift splits files at row groups and wants them below 128 MB.
-pub const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
+/// What a row group may hold in memory while it is encoded. Encoded it is smaller: Redshift splits files at row groups and wants them below
+/// 128 MB.
+pub const ROW_GROUP_MEMORY_BYTES_MAX: usize = 64 << 20;
 
 /// Largest file: large enough for COPY to read in slices, small enough for many workers.
 pub const PART_BYTES_MAX: u64 = 192 << 20;
@@ -36,15 +37,16 @@ const ROW_GROUP_ROWS_MAX: usize = 1 << 20;
 /// How parts are written.
 #[derive(Debug, Clone, Copy)]
 pub struct WriterSettings {
-    /// Bytes of one encoded row group at the most; also what one open part holds in memory.
-    pub row_group_bytes_max: usize,
+    /// Bytes that the row group being encoded may hold in memory, with its dictionaries and buffers: two to four times of what it has when
+    /// encoded.
+    pub row_group_memory_bytes_max: usize,
     /// Bytes after which the next part begins.
     pub part_bytes_max: u64,
 }
 
 impl Default for WriterSettings {
     fn default() -> Self {
-        Self { row_group_bytes_max: ROW_GROUP_BYTES_MAX, part_bytes_max: PART_BYTES_MAX }
+        Self { row_group_memory_bytes_max: ROW_GROUP_MEMORY_BYTES_MAX, part_bytes_max: PART_BYTES_MAX }
     }
 }
 
@@ -169,7 +171,7 @@ impl PartWriter {
 struct OpenPart {
     key: String,
     writer: AsyncArrowWriter<HashingFile>,
-    row_group_bytes_max: usize,
+    row_group_memory_bytes_max: usize,
     file: HashingFile,
     rows: u64,
 }
@@ -199,14 +201,14 @@ impl OpenPart {
         let properties = with_dictionaries(properties, first).build();
         let writer = AsyncArrowWriter::try_new(file.clone(), Arc::clone(&snapshot.schema), Some(properties))
             .map_err(|error| parquet_error(key, &error))?;
-        Ok(Self { key: key.to_owned(), writer, row_group_bytes_max: snapshot.settings.row_group_bytes_max, file, rows: 0 })
+        Ok(Self { key: key.to_owned(), writer, row_group_memory_bytes_max: snapshot.settings.row_group_memory_bytes_max, file, rows: 0 })
     }
 
     async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         let written = self.writer.write(batch).await;
         checked(&self.file, &self.key, written).await?;
-        if self.writer.in_progress_size() >= self.row_group_bytes_max {
+        if self.writer.memory_size() >= self.row_group_memory_bytes_max {
             let flushed = self.writer.flush().await;
             checked(&self.file, &self.key, flushed).await?;
         }
