@@ -16,6 +16,28 @@ pub fn fixtures() -> PathBuf {
     repository().join("tests/fixtures/demo")
 }
 
+/// The names of the project's models, in alphabetical order.
+///
+/// # Panics
+/// If their folder cannot be read.
+#[must_use]
+pub fn models() -> Vec<String> {
+    let mut names = Vec::new();
+    let mut folders = vec![repository().join("sql")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the folder of models can be read") {
+            let path = entry.expect("the folder of models can be read").path();
+            match path.file_stem().and_then(std::ffi::OsStr::to_str) {
+                _ if path.is_dir() => folders.push(path),
+                Some(name) if path.extension().is_some_and(|extension| extension == "sql") => names.push(name.to_owned()),
+                _ => {}
+            }
+        }
+    }
+    names.sort_unstable();
+    names
+}
+
 /// Copies a folder with all that is in it.
 ///
 /// # Panics

@@ -2,6 +2,7 @@
 
 mod forms;
 mod input;
+mod marts;
 mod privacy;
 mod quarantine;
 mod runs;
