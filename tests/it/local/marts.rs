@@ -53,6 +53,17 @@ fn payments_and_orders_are_reconciled_and_marts_add_up_to_what_they_are_made_of(
         ),
         ("customers", "SELECT count(*) AS n FROM customer_features", "SELECT count(*) AS n FROM customers WHERE deleted_at IS NULL"),
         (
+            "parts of the day",
+            "SELECT sum(orders) AS n FROM customer_values WHERE kind = 'daypart'",
+            "SELECT sum(orders_365_days) AS n FROM customer_features",
+        ),
+        (
+            "categories of baskets",
+            "SELECT sum(orders) AS n FROM customer_values WHERE kind = 'category'",
+            "SELECT count(*) AS n FROM (SELECT DISTINCT i.order_id, i.category FROM order_items AS i JOIN orders AS o ON i.order_id = o.order_id \
+             JOIN customers AS c ON o.customer_id = c.customer_id WHERE o.is_completed AND c.deleted_at IS NULL AND i.category IS NOT NULL) AS t",
+        ),
+        (
             "cells out of reach",
             "SELECT count(*) AS n FROM coverage_gaps WHERE is_out_of_reach AND nearest_store_m <= (SELECT min(delivery_radius_m) FROM stores WHERE closed_on IS NULL)",
             "SELECT 0 AS n",
