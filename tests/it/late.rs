@@ -65,5 +65,5 @@ fn a_lookback_that_is_nearly_used_up_is_said_to_be_too_short() {
     late(&postgres, 6001, "9 minutes");
     project.pipeline(&["run", "nightly"]).succeeded();
     let shown = project.pipeline(&["plan", "nightly"]);
-    assert!(shown.succeeded().stdout.contains("lookback = \"20m\": nearly used up"), "{shown}");
+    assert!(shown.succeeded().stdout.contains("lookback = \"20m\": the present one is nearly used up"), "{shown}");
 }

@@ -182,7 +182,7 @@ fn show_lookbacks(printer: Printer, plan: &Plan) {
     let rows = measured.into_iter().map(|(table, Lookback { lookback_s, proposal })| {
         let spelled = format!("lookback = \"{}\"", late::spell_s(proposal.lookback_s));
         let advice = if proposal.is_too_short {
-            printer.styled(Style::Warn, format!("{spelled}: nearly used up, later rows may be missed"))
+            printer.styled(Style::Warn, format!("{spelled}: the present one is nearly used up, and later rows may be missed"))
         } else if proposal.lookback_s == *lookback_s {
             "as it should be".to_owned()
         } else {
@@ -200,6 +200,19 @@ fn show_lookbacks(printer: Printer, plan: &Plan) {
     printer.line(table(&["  table", "rows", "runs", "99.9 % within", "lookback", "proposal"], &[1, 2, 3, 4], rows));
 }
 
+fn show_models(printer: Printer, plan: &Plan) {
+    let rows = plan.models.iter().map(|model| {
+        let reads: Vec<String> = model.reads.iter().map(ToString::to_string).collect();
+        vec![
+            format!("  {}", printer.styled(Style::Key, &model.table)),
+            model.reason.to_owned(),
+            reads.join(", "),
+            model.destinations.join(", "),
+        ]
+    });
+    printer.line(table(&["  model", "why", "from", "into"], &[], rows));
+}
+
 fn show(printer: Printer, plan: &Plan, with_statements: bool) {
     let heading = |text: &str| printer.line(printer.styled(Style::Strong, text));
     heading(&format!("{} would read", plan.pipeline));
@@ -213,17 +226,10 @@ fn show(printer: Printer, plan: &Plan, with_statements: bool) {
     });
     printer.line(table(&["  table", "rows", "slices", "what"], &[1, 2], rows));
     show_lookbacks(printer, plan);
-    heading("\nand make");
-    let rows = plan.models.iter().map(|model| {
-        let reads: Vec<String> = model.reads.iter().map(ToString::to_string).collect();
-        vec![
-            format!("  {}", printer.styled(Style::Key, &model.table)),
-            model.reason.to_owned(),
-            reads.join(", "),
-            model.destinations.join(", "),
-        ]
-    });
-    printer.line(table(&["  model", "why", "from", "into"], &[], rows));
+    if !plan.models.is_empty() {
+        heading("\nand make");
+        show_models(printer, plan);
+    }
     if !plan.changes.is_empty() {
         heading("\nafter these changes of tables");
         for changed in &plan.changes {
