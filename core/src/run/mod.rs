@@ -23,6 +23,7 @@ mod stop;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use tracing::Instrument;
@@ -36,7 +37,7 @@ pub use stop::Stop;
 
 use crate::batch::ByteBudget;
 use crate::clock::Clock;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Code, Error, ErrorKind, Result};
 use crate::extract::Extractor;
 use crate::landing::{Landing, WriterSettings};
 use crate::ledger::{Entry, LEASE, Lease, Ledger};
@@ -164,6 +165,8 @@ struct RunContext {
     cut: OnceLock<Option<Timestamp>>,
     reports: Mutex<Vec<StepReport>>,
     warnings: Mutex<Vec<String>>,
+    /// Destinations that gave no answer: as what error, and when.
+    away: Mutex<HashMap<String, (&'static Code, Instant)>>,
 }
 
 impl Engine {
@@ -257,6 +260,7 @@ impl Engine {
             cut: OnceLock::new(),
             reports: Mutex::default(),
             warnings: Mutex::default(),
+            away: Mutex::default(),
         });
         let error = self.work(&context, tables).instrument(span).await.err();
         let steps = std::mem::take(&mut *context.reports.lock().expect("no holder of this lock panics"));

@@ -1,7 +1,7 @@
 //! One model: lake to landing to lake and to every destination.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tracing::Instrument;
@@ -10,7 +10,7 @@ use super::extract::{Meter, elapsed_ms};
 use super::report::{Event, StepKind, StepReport, StepStatus};
 use super::{Destination, Engine, RunContext};
 use crate::batch::BatchStream;
-use crate::error::{BUG, Error, Result};
+use crate::error::{BUG, Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::landing::{Manifest, Snapshot, SnapshotWriter};
 use crate::ledger::Entry;
@@ -42,7 +42,7 @@ impl Engine {
         // What each destination stands at: asked once, because a question to a warehouse costs, and nobody else may load now.
         let mut standing: Vec<Option<i64>> = Vec::with_capacity(destinations.len());
         for destination in &destinations {
-            standing.push(destination.loader.marker(&self.parts.pipeline, table).await?.map(|marker| marker.revision));
+            standing.push(self.standing(context, destination, table).await?);
         }
         let newest = standing.iter().copied().fold(stored, Option::max);
         let state = self.model_inputs_state(context, node).await?;
@@ -92,6 +92,26 @@ impl Engine {
         self.catch_up(context, node, step, &destinations, &standing).await?;
         self.append(context, &[Entry::ModelDone { table: table.clone(), state }]).await?;
         Ok(())
+    }
+
+    /// The revision that a destination holds of a table. One that gave no answer is not asked again at once: with many models, each question would
+    /// wait as long as the first.
+    async fn standing(&self, context: &RunContext, destination: &Destination, table: &TableName) -> Result<Option<i64>> {
+        const NOT_ASKED_FOR: Duration = Duration::from_secs(60);
+        let name = destination.loader.name();
+        let away = context.away.lock().expect("no holder of this lock panics").get(name).copied();
+        if let Some((code, since)) = away
+            && since.elapsed() < NOT_ASKED_FOR
+        {
+            return Err(Error::new(code, format!("destination \"{name}\" gave no answer a moment ago, and was not asked again")));
+        }
+        let marker = destination.loader.marker(&self.parts.pipeline, table).await;
+        if let Err(error) = &marker
+            && error.kind() == ErrorKind::Unavailable
+        {
+            context.away.lock().expect("no holder of this lock panics").insert(name.to_owned(), (error.code(), Instant::now()));
+        }
+        Ok(marker?.map(|marker| marker.revision))
     }
 
     /// Brings destinations that stand elsewhere than the lake to its revision, by the whole table.

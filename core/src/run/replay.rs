@@ -73,6 +73,7 @@ impl Engine {
             cut: OnceLock::new(),
             reports: Mutex::default(),
             warnings: Mutex::default(),
+            away: Mutex::default(),
         });
         let result = async {
             self.append(&context, &[Entry::RunStarted { request }]).await?;

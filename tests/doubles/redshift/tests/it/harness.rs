@@ -256,7 +256,15 @@ impl Double {
 
     /// Runs a statement: the rows affected, or its error.
     pub(crate) fn run(&self, sql: &str) -> Result<i64, String> {
-        outcome(&self.execute(sql))
+        // PostgreSQL's serializable transactions sometimes take statements of tests beside for a conflict, and so may Redshift's: clients try again.
+        const TRIES_MAX: usize = 5;
+        let mut tried = 1;
+        loop {
+            match outcome(&self.execute(sql)) {
+                Err(error) if error.contains("ERROR: 1023") && tried < TRIES_MAX => tried += 1,
+                other => return other,
+            }
+        }
     }
 
     /// A statement's error.
