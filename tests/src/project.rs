@@ -320,6 +320,22 @@ impl Running {
         keeper::signal(signal, self.child.id());
     }
 
+    /// Stops it where it is, and waits until every thread stands still: one that is in the middle of a system call ends that first.
+    ///
+    /// # Panics
+    /// If one has not stopped after a minute, or the program ends before.
+    pub fn stop(&mut self) {
+        self.signal("STOP");
+        self.until("all its threads stand still", |stopped| {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", stopped.id())).unwrap();
+            // The state follows the name, which stands in brackets and may hold anything (proc_pid_stat(5)).
+            threads.flatten().all(|thread| {
+                std::fs::read_to_string(thread.path().join("stat"))
+                    .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T')))
+            })
+        });
+    }
+
     /// Kills it as `kill -9` does.
     #[must_use]
     pub fn kill(self) -> Outcome {

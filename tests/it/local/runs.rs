@@ -119,7 +119,7 @@ fn too_many_misfits_leave_the_table_as_it_was() {
 fn held(project: &Project) -> Running {
     let mut first = project.start(&RUN);
     first.until("a first step has ended", |first| first.stderr().contains('✓'));
-    first.signal("STOP");
+    first.stop();
     first
 }
 
