@@ -327,7 +327,7 @@ impl Running {
     pub fn stop(&mut self) {
         self.signal("STOP");
         self.until("all its threads stand still", |stopped| {
-            let threads = std::fs::read_dir(format!("/proc/{}/task", stopped.id())).unwrap();
+            let threads = std::fs::read_dir(format!("/proc/{}/task", stopped.id())).expect("Linux lists the threads of a running program");
             // The state follows the name, which stands in brackets and may hold anything (proc_pid_stat(5)).
             threads.flatten().all(|thread| {
                 std::fs::read_to_string(thread.path().join("stat"))
