@@ -14,6 +14,8 @@ mod project;
 mod secrets;
 mod sources;
 mod telemetry;
+#[cfg(test)]
+mod types_page;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::BatchStream;
 use crate::contract::Contract;
 use crate::error::Result;
+use crate::probe::Probe;
 use crate::quarantine::Quarantine;
 use crate::window::{Timestamp, Window};
 
@@ -75,9 +76,10 @@ pub trait Extractor: Debug + Send + Sync {
         Ok(())
     }
 
-    /// What somebody who runs the source should know, in words: how much of its log it keeps for this table, for example.
-    async fn health(&self) -> Result<Option<String>> {
-        Ok(None)
+    /// What somebody who runs the source should know: how much of its log it keeps for this table, for example, and whether the next reading can
+    /// go on from `after`. A probe that is not `ok` says that it cannot, or soon will not.
+    async fn health(&self, _after: Option<&Checkpoint>) -> Result<Vec<Probe>> {
+        Ok(Vec::new())
     }
 }
 

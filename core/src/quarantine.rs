@@ -82,6 +82,14 @@ impl Quarantine {
         Ok(())
     }
 
+    /// Takes over the rows of another, such as that of a slice which has been read to its end.
+    ///
+    /// # Errors
+    /// [`REJECTED`] as [`Self::reject`].
+    pub fn absorb(&self, table: &TableName, other: &Self) -> Result<()> {
+        other.drain().into_iter().try_for_each(|rejected| self.reject(table, rejected))
+    }
+
     /// How many rows were rejected so far.
     #[must_use]
     pub fn rows(&self) -> u64 {

@@ -42,8 +42,13 @@ pub(crate) async fn doctor(global: &Global, printer: Printer, arguments: DoctorA
     for name in &names {
         let wanted = project.tables(name)?;
         for (source, tables) in by_source(&wanted) {
-            let reached = try_source(&project, name, &tables).await;
-            record(&mut probes, &mut worst, &format!("source {source}"), reached);
+            match try_source(&project, name, &tables).await {
+                Ok(tried) => {
+                    record(&mut probes, &mut worst, &format!("source {source}"), Ok(format!("{} tables can be read", tables.len())));
+                    probes.extend(tried.into_iter().map(|probe| Probe { what: format!("source {source}: {}", probe.what), ..probe }));
+                }
+                Err(error) => record(&mut probes, &mut worst, &format!("source {source}"), Err(error)),
+            }
         }
         let landing = project.try_landing().await;
         record(&mut probes, &mut worst, "landing", landing);
@@ -90,18 +95,24 @@ fn by_source(tables: &BTreeSet<TableName>) -> Vec<(String, BTreeSet<TableName>)>
     grouped
 }
 
-async fn try_source(project: &Project, pipeline: &str, tables: &BTreeSet<TableName>) -> Result<String> {
+/// Plans a reading of every table; gives what the source's keeper should know, each thing once.
+async fn try_source(project: &Project, pipeline: &str, tables: &BTreeSet<TableName>) -> Result<Vec<Probe>> {
     let sources = project.sources(pipeline).await?;
-    let opened = sources.open(tables).await?;
-    let mut notes = vec![format!("{} tables can be read", opened.len())];
-    for source in opened {
+    let ledger = project.ledger().await?;
+    let mut probes: Vec<Probe> = Vec::new();
+    for source in sources.open(tables).await? {
         let request = Request { window: None, rejected: None, cut: None, lookback_us: source.lookback_us, slices_wanted: 1 };
         let planned = source.extractor.plan(&request, None).await;
         source.extractor.finish().await?;
         planned?;
-        notes.extend(source.extractor.health().await?);
+        let checkpoint = ledger.checkpoint(pipeline, &source.extractor.contract().table).await?;
+        for probe in source.extractor.health(checkpoint.as_ref()).await? {
+            if !probes.contains(&probe) {
+                probes.push(probe);
+            }
+        }
     }
-    Ok(notes.join("; "))
+    Ok(probes)
 }
 
 fn record(probes: &mut Vec<Probe>, worst: &mut Option<ErrorKind>, what: &str, result: Result<String>) {

@@ -29,6 +29,9 @@ const RUNS_SEARCHED: usize = 10_000;
 /// Characters of a row that a terminal gets; `--output json` gives all.
 const ROW_CHARACTERS_SHOWN: usize = 400;
 
+/// Groups of four bytes that a terminal gets of a row without a text; `--output json` gives all.
+const BYTE_GROUPS_SHOWN: usize = 24;
+
 /// Values that a terminal gets of a row.
 const VALUES_SHOWN: usize = 5;
 
@@ -197,7 +200,7 @@ fn show(printer: Printer, kept: &[Kept], table: &str, limit: usize) -> Result<()
         if let (Some(path), false) = (&row.source_path, values.is_empty()) {
             printer.line(format!("  {path}: {}", printer.styled(Style::Warn, values.join(", "))));
         }
-        let text = rejected_text(&row.row).map_or_else(|| format!("{} bytes of {format}", count(raw.len() as u64)), shortened);
+        let text = rejected_text(&row.row).map_or_else(|| format!("{} bytes of {format}: {}", count(raw.len() as u64), bytes(raw)), shortened);
         printer.line(format!("  {}", printer.styled(Style::Dim, text)));
     }
     if rows.len() > limit {
@@ -209,7 +212,18 @@ fn show(printer: Printer, kept: &[Kept], table: &str, limit: usize) -> Result<()
 fn as_json(kept: &Kept) -> Value {
     let Rejected { column, reason, position, raw, format } = &kept.row;
     json!({ "column": column, "reason": reason, "position": position, "run": kept.run, "at": kept.at, "format": format,
-        "bytes": raw.len(), "source_path": kept.source_path, "values": kept.values(), "row": kept.document() })
+        "bytes": raw.len(), "raw": hex(raw), "source_path": kept.source_path, "values": kept.values(), "row": kept.document() })
+}
+
+fn hex(raw: &[u8]) -> String {
+    raw.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The first bytes of a row that is no text, in groups of four.
+fn bytes(raw: &[u8]) -> String {
+    let groups: Vec<String> = raw.chunks(4).take(BYTE_GROUPS_SHOWN).map(hex).collect();
+    let more = if raw.len() > 4 * BYTE_GROUPS_SHOWN { " …" } else { "" };
+    format!("{}{more}", groups.join(" "))
 }
 
 fn shortened(text: String) -> String {

@@ -64,7 +64,7 @@ pub struct SnapshotWriter {
 #[derive(Debug, Default)]
 struct State {
     numbers: u32,
-    parts: Vec<(u32, u32, Part)>,
+    parts: Vec<(u32, usize, Part)>,
 }
 
 impl SnapshotWriter {
@@ -77,7 +77,7 @@ impl SnapshotWriter {
     /// A writer for one slice's batches. Its parts stand in the manifest at `slice`'s place, whoever finishes first.
     #[must_use]
     pub fn part_writer(&self, slice: u32) -> PartWriter {
-        PartWriter { snapshot: self.clone(), slice, sequence: 0, open: None }
+        PartWriter { snapshot: self.clone(), slice, closed: Vec::new(), open: None }
     }
 
     /// Writes the quarantine and the manifest: now the snapshot exists.
@@ -106,12 +106,13 @@ impl SnapshotWriter {
     }
 }
 
-/// Writes the batches of one slice into one or more parts.
+/// Writes the batches of one slice into one or more parts. They belong to the snapshot once the slice is finished: a slice that is aborted can be
+/// written again by another writer.
 #[derive(Debug)]
 pub struct PartWriter {
     snapshot: SnapshotWriter,
     slice: u32,
-    sequence: u32,
+    closed: Vec<Part>,
     open: Option<OpenPart>,
 }
 
@@ -147,7 +148,10 @@ impl PartWriter {
     /// # Errors
     /// [`super::LANDING`] and kin.
     pub async fn finish(mut self) -> Result<()> {
-        self.close().await
+        self.close().await?;
+        let parts = self.closed.into_iter().enumerate().map(|(sequence, part)| (self.slice, sequence, part));
+        self.snapshot.state.lock().expect("no holder of this lock panics").parts.extend(parts);
+        Ok(())
     }
 
     /// Lets go of a part that will not be finished, and of its upload.
@@ -160,10 +164,8 @@ impl PartWriter {
     async fn close(&mut self) -> Result<()> {
         let Some(part) = self.open.take() else { return Ok(()) };
         let part = part.close().await?;
-        let sequence = self.sequence;
-        self.sequence += 1;
         crate::failpoint::reached("landing.after_part");
-        self.snapshot.state.lock().expect("no holder of this lock panics").parts.push((self.slice, sequence, part));
+        self.closed.push(part);
         Ok(())
     }
 }

@@ -44,6 +44,9 @@ impl Meter {
     }
 }
 
+/// Readings of one slice before its whole table is planned anew: a broken connection costs a slice, a lost snapshot costs the table.
+const SLICE_ATTEMPTS_MAX: u32 = 2;
+
 impl Engine {
     pub(super) async fn table(&self, context: &Arc<RunContext>, source: &SourceTable) -> Result<()> {
         let contract = source.extractor.contract();
@@ -146,7 +149,7 @@ impl Engine {
             while working.len() < self.settings.slices_in_flight_max.max(1) {
                 let Some(slice) = waiting.next() else { break };
                 let (engine, extractor, quarantine) = (self.clone(), Arc::clone(&source.extractor), quarantine.clone());
-                let (part, meter, step) = (writer.part_writer(slice.index), Arc::clone(&meter), step.to_owned());
+                let (writer, meter, step) = (writer.clone(), Arc::clone(&meter), step.to_owned());
                 let span = tracing::info_span!(
                     "slice",
                     otel.name = format!("slice {}", slice.summary),
@@ -155,9 +158,17 @@ impl Engine {
                 );
                 working.spawn(
                     async move {
-                        let stream = extractor.read(&slice, &quarantine).await?.buffered(&engine.budget);
-                        let rows = engine.copy(&step, stream, part, &meter).await?;
-                        tracing::Span::current().record("rows", rows);
+                        let attempts_max = engine.settings.attempts_max.min(SLICE_ATTEMPTS_MAX);
+                        let name = format!("{step}, slice {}", slice.index);
+                        let rows = engine.with_attempts(&name, attempts_max, || async {
+                            // What a broken reading rejected is rejected again by the next.
+                            let rejected = Quarantine::new();
+                            let stream = extractor.read(&slice, &rejected).await?.buffered(&engine.budget);
+                            let rows = engine.copy(&step, stream, writer.part_writer(slice.index), &meter).await?;
+                            quarantine.absorb(&extractor.contract().table, &rejected)?;
+                            Ok(rows)
+                        });
+                        tracing::Span::current().record("rows", rows.await?);
                         Ok(())
                     }
                     .instrument(span),
@@ -197,12 +208,28 @@ impl Engine {
         format!("{}/{}/{step}/{}", self.parts.pipeline, context.run, uuid::Uuid::now_v7().simple())
     }
 
-    /// Copies a stream into parts, watching who waits for whom. Aborts the open upload if it fails.
-    pub(super) async fn copy(&self, step: &str, mut stream: BatchStream, mut part: PartWriter, meter: &Meter) -> Result<u64> {
+    /// Copies a stream into parts, watching who waits for whom. If it fails, it aborts the open upload and takes back what it counted.
+    pub(super) async fn copy(&self, step: &str, stream: BatchStream, part: PartWriter, meter: &Meter) -> Result<u64> {
+        let (mut rows, mut bytes) = (0, 0);
+        let copied = self.copy_counted(step, stream, part, meter, (&mut rows, &mut bytes)).await;
+        if copied.is_err() {
+            meter.rows.fetch_sub(rows, Ordering::Relaxed);
+            meter.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        copied.map(|()| rows)
+    }
+
+    async fn copy_counted(
+        &self,
+        step: &str,
+        mut stream: BatchStream,
+        mut part: PartWriter,
+        meter: &Meter,
+        (rows, bytes): (&mut u64, &mut u64),
+    ) -> Result<()> {
         // Often enough to look alive, seldom enough to cost nothing.
         const PROGRESS_EVERY: Duration = Duration::from_millis(100);
         let mut last = Instant::now();
-        let mut rows = 0;
         loop {
             if let Err(stopped) = self.parts.stop.check() {
                 part.abort().await;
@@ -225,19 +252,21 @@ impl Engine {
                 return Err(error);
             }
             meter.destination_us.fetch_add(elapsed_us(writing), Ordering::Relaxed);
-            rows += batch.num_rows() as u64;
-            let seen = meter.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed) + batch.num_rows() as u64;
-            let bytes = batch.get_array_memory_size() as u64;
-            let bytes = meter.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            let (batch_rows, batch_bytes) = (batch.num_rows() as u64, batch.get_array_memory_size() as u64);
+            *rows += batch_rows;
+            *bytes += batch_bytes;
+            let seen = meter.rows.fetch_add(batch_rows, Ordering::Relaxed) + batch_rows;
+            let seen_bytes = meter.bytes.fetch_add(batch_bytes, Ordering::Relaxed) + batch_bytes;
             if last.elapsed() >= PROGRESS_EVERY {
                 last = Instant::now();
-                self.parts.observer.event(&Event::Progress { step: step.to_owned(), rows: seen, bytes, waits_for: meter.waits_for() });
+                let waits_for = meter.waits_for();
+                self.parts.observer.event(&Event::Progress { step: step.to_owned(), rows: seen, bytes: seen_bytes, waits_for });
             }
         }
         let writing = Instant::now();
         part.finish().await?;
         meter.destination_us.fetch_add(elapsed_us(writing), Ordering::Relaxed);
-        Ok(rows)
+        Ok(())
     }
 
     async fn load_table(

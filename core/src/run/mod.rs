@@ -355,14 +355,21 @@ impl Engine {
     }
 
     /// Tries `work` again while its trouble may pass. The kind of the error decides, nothing else.
-    async fn with_retries<T, F>(&self, step: &str, mut work: impl FnMut() -> F + Send) -> Result<T>
+    async fn with_retries<T, F>(&self, step: &str, work: impl FnMut() -> F + Send) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        self.with_attempts(step, self.settings.attempts_max, work).await
+    }
+
+    async fn with_attempts<T, F>(&self, step: &str, attempts_max: u32, mut work: impl FnMut() -> F + Send) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send,
     {
         let mut attempt = 1;
         loop {
             match work().await {
-                Err(error) if error.kind().is_worth_retrying() && attempt < self.settings.attempts_max => {
+                Err(error) if error.kind().is_worth_retrying() && attempt < attempts_max => {
                     self.parts.stop.check()?;
                     let pause_ms = self.settings.pause_ms << (attempt - 1);
                     let reason = format!("{} ({})", error.message(), error.code().name);

@@ -26,6 +26,7 @@ pub struct Connection {
     cuts: SharedCuts,
     capture: Option<CaptureOptions>,
     consistent_snapshot: bool,
+    statement_timeout: Duration,
     pause_above: Option<Duration>,
     pace: Pace,
 }
@@ -50,6 +51,7 @@ impl Connection {
             cuts: SharedCuts::default(),
             capture: options.capture.clone(),
             consistent_snapshot: options.consistent_snapshot,
+            statement_timeout: options.statement_timeout,
             pause_above: options.pause_above,
             pace: options.pace.clone(),
         };
@@ -100,14 +102,28 @@ impl Connection {
         &self.pace
     }
 
+    /// How long the server may work on reading one slice.
+    pub(super) fn statement_timeout(&self) -> Duration {
+        self.statement_timeout
+    }
+
     /// Waits while the server takes long to answer.
     pub(super) async fn calm(&self) -> Result<()> {
         let ask = || async { self.command(doc! {"ping": 1}, "the MongoDB server could not be asked for a sign of life").await.map(drop) };
         calm(self.pause_above, ask).await
     }
 
+    /// Runs a command on a member that is read from. The driver sends commands to the primary unless told otherwise.
+    pub(super) async fn ask(&self, command: Document) -> mongodb::error::Result<Document> {
+        let mut asking = self.database.run_command(command);
+        if let Some(criteria) = self.database.selection_criteria() {
+            asking = asking.selection_criteria(criteria.clone());
+        }
+        asking.await
+    }
+
     pub(super) async fn command(&self, command: Document, failed: &str) -> Result<Document> {
-        self.database.run_command(command).await.map_err(|error| Failure::of(&error).about(failed))
+        self.ask(command).await.map_err(|error| Failure::of(&error).about(failed))
     }
 }
 

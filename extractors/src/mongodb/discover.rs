@@ -47,10 +47,14 @@ pub(super) async fn discover(connection: &Connection) -> Result<Vec<Found>> {
             Err(_) => Vec::new(),
         };
         let index_of = |path: &str| {
-            let first = |index: &&mongodb::IndexModel| index.keys.keys().next().map(String::as_str) == Some(path);
+            // A partial index does not find the greatest value of all documents.
+            let first = |index: &&mongodb::IndexModel| {
+                let is_partial = index.options.as_ref().is_some_and(|options| options.partial_filter_expression.is_some());
+                !is_partial && index.keys.keys().next().map(String::as_str) == Some(path)
+            };
             indexes.iter().find(first).and_then(|index| index.options.as_ref()?.name.clone())
         };
-        let statistics = database.run_command(doc! {"collStats": &name}).await.unwrap_or_default();
+        let statistics = connection.ask(doc! {"collStats": &name}).await.unwrap_or_default();
         let number = |key: &str| statistics.get(key).and_then(|value| value.as_i64().or(value.as_i32().map(i64::from)));
         let mut columns = Vec::new();
         let mut cursors = Vec::new();

@@ -12,6 +12,9 @@ use super::log::CaptureOptions;
 /// How long to look for a server, and for a connection to it, if the configuration says nothing.
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
+/// How long a server may work on reading one slice, if the configuration says nothing.
+const STATEMENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// What this program calls itself in the server's log, if the configuration says nothing.
 const APPLICATION_NAME_DEFAULT: &str = "pipeline";
 
@@ -57,6 +60,8 @@ pub struct MongoConfig {
     pub application_name: Option<String>,
     /// How long to look for a server; without it, what the connection string says, or 10 seconds.
     pub timeout: Option<Duration>,
+    /// How long a server may work on reading one slice.
+    pub statement_timeout: Duration,
     /// Most connections at once; without it, what the connection string says.
     pub connections_max: Option<u32>,
     /// No slice begins while the server takes longer than this to answer.
@@ -88,6 +93,8 @@ impl MongoConfig {
             .transpose()?;
         let application_name = options.text("application_name")?;
         let timeout = options.duration_us("timeout")?.map(|us| Duration::from_micros(us.unsigned_abs()));
+        let statement_timeout =
+            options.duration_us("statement_timeout")?.map_or(STATEMENT_TIMEOUT_DEFAULT, |us| Duration::from_micros(us.unsigned_abs()));
         let connections_max = match options.number("connections_max")? {
             Some(0) => {
                 return Err(options.error("connections_max", "\"connections_max\" is 0, so nothing could be read").hint("Use 1 or more."));
@@ -98,7 +105,18 @@ impl MongoConfig {
         let consistent_snapshot = options.boolean("consistent_snapshot")?.unwrap_or(true);
         let capture = capture(&mut options)?;
         options.end()?;
-        Ok(Self { url, database, read_preference, application_name, timeout, connections_max, pause_above, consistent_snapshot, capture })
+        Ok(Self {
+            url,
+            database,
+            read_preference,
+            application_name,
+            timeout,
+            statement_timeout,
+            connections_max,
+            pause_above,
+            consistent_snapshot,
+            capture,
+        })
     }
 
     /// With the connection string that the secret holds.
@@ -110,6 +128,7 @@ impl MongoConfig {
             read_preference: self.read_preference,
             application_name: self.application_name,
             timeout: self.timeout,
+            statement_timeout: self.statement_timeout,
             connections_max: self.connections_max,
             pause_above: self.pause_above,
             pace: Pace::default(),
@@ -164,6 +183,8 @@ pub struct MongoOptions {
     /// As in [`MongoConfig`].
     pub timeout: Option<Duration>,
     /// As in [`MongoConfig`].
+    pub statement_timeout: Duration,
+    /// As in [`MongoConfig`].
     pub connections_max: Option<u32>,
     /// As in [`MongoConfig`].
     pub pause_above: Option<Duration>,
@@ -185,6 +206,7 @@ impl MongoOptions {
             read_preference: None,
             application_name: None,
             timeout: None,
+            statement_timeout: STATEMENT_TIMEOUT_DEFAULT,
             connections_max: None,
             pause_above: None,
             pace: Pace::default(),

@@ -11,6 +11,7 @@ use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Extractor, Request, Slice, SourceCut};
 use pipeline_core::privacy::PrivacyKey;
+use pipeline_core::probe::Probe;
 use pipeline_core::quarantine::Quarantine;
 use pipeline_core::window::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -163,7 +164,7 @@ impl MongoExtractor {
 
     /// How many documents fill about one batch, by their average size.
     async fn documents_per_batch(&self) -> u32 {
-        let statistics = self.connection.database().run_command(doc! {"collStats": &self.collection, "scale": 1}).await.ok();
+        let statistics = self.connection.ask(doc! {"collStats": &self.collection, "scale": 1}).await.ok();
         let average = statistics.and_then(|reply| match reply.get("avgObjSize") {
             Some(::bson::Bson::Int32(size)) => u64::try_from(*size).ok(),
             Some(::bson::Bson::Int64(size)) => u64::try_from(*size).ok(),
@@ -342,15 +343,9 @@ impl Extractor for MongoExtractor {
         Ok(())
     }
 
-    async fn health(&self) -> Result<Option<String>> {
-        if self.capture.is_none() {
-            return Ok(None);
-        }
-        let oldest = log::oldest(&self.connection).await;
-        Ok(Some(match oldest.map(|oldest| Timestamp::from_microseconds(i64::from(oldest.time) * 1_000_000)) {
-            Some(oldest) => format!("the server's log of changes reaches back to {oldest}"),
-            None => "how far back the server's log of changes reaches is not shown to this user".to_owned(),
-        }))
+    async fn health(&self, after: Option<&Checkpoint>) -> Result<Vec<Probe>> {
+        let Some(capture) = &self.capture else { return Ok(Vec::new()) };
+        Ok(vec![log::reach(log::oldest(&self.connection).await, &self.contract.table, after, capture)])
     }
 }
 

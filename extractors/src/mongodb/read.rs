@@ -41,7 +41,8 @@ impl Reading {
     /// half an hour without a word.
     async fn open(&self, filter: Document, documents_per_batch: u32) -> mongodb::error::Result<RawBatchCursor> {
         let Some(read_concern) = self.state.read_concern() else {
-            return self.documents.find(filter).batch_size(documents_per_batch).no_cursor_timeout(true).batch().await;
+            let find = self.documents.find(filter).batch_size(documents_per_batch).no_cursor_timeout(true);
+            return find.max_time(self.connection.statement_timeout()).batch().await;
         };
         // The driver has no words for a time outside of a session, and a session reads one thing at once.
         let database = self.documents.client().database(&self.documents.namespace().db);
@@ -51,6 +52,7 @@ impl Reading {
             "filter": filter,
             "batchSize": batch_size,
             "noCursorTimeout": true,
+            "maxTimeMS": i64::try_from(self.connection.statement_timeout().as_millis()).unwrap_or(i64::MAX),
             "readConcern": read_concern,
         };
         let mut cursor = database.run_cursor_command(command).batch_size(documents_per_batch);

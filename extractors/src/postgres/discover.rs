@@ -58,7 +58,7 @@ pub(super) async fn discover(source: &PostgresSource) -> Result<Vec<Found>> {
         let mut cursors = Vec::new();
         let mut columns = Vec::new();
         for column in relation.columns.iter().filter(|column| column.is_readable) {
-            let (data_type, note) = declared(&column.type_, detail(&column.name, 4).and_then(|text| text.parse().ok()).unwrap_or(-1));
+            let (data_type, note) = declaration(&column.type_, detail(&column.name, 4).and_then(|text| text.parse().ok()).unwrap_or(-1));
             if let Some(place) = detail(&column.name, 2).and_then(|text| text.parse().ok()) {
                 key.push((place, column.name.clone()));
             }
@@ -100,8 +100,10 @@ fn plain_or_quoted(name: &str) -> String {
     }
 }
 
-/// How a column of a type could be declared, and what to know about it.
-fn declared(type_: &PostgresType, modifier: i32) -> (ColumnType, Option<String>) {
+/// How a column of a type could be declared, and what to know about it. `modifier` is the column's `atttypmod`, which holds the digits of a
+/// `numeric`; -1 if it has none.
+#[must_use]
+pub fn declaration(type_: &PostgresType, modifier: i32) -> (ColumnType, Option<String>) {
     let text = || ColumnType::Text { bytes_max: None };
     let plain = match type_ {
         PostgresType::Bool => ColumnType::Boolean,
@@ -128,7 +130,7 @@ fn declared(type_: &PostgresType, modifier: i32) -> (ColumnType, Option<String>)
         PostgresType::TimestampTz => ColumnType::Timestamp,
         PostgresType::Bytea => ColumnType::Bytes,
         PostgresType::Array(element) => {
-            let (element, _) = declared(element, modifier);
+            let (element, _) = declaration(element, modifier);
             ColumnType::List(Box::new(element))
         }
         _ => text(),
@@ -164,7 +166,7 @@ mod tests {
             ("bytea", -1, "bytes"),
         ] {
             let type_ = PostgresType::parse(text, &|_| None).unwrap();
-            let (declared, _) = declared(&type_, modifier);
+            let (declared, _) = declaration(&type_, modifier);
             assert_eq!(declared.to_string(), expected, "{text}");
             assert!(can_be_read(&type_, &declared), "{text}");
         }

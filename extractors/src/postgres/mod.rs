@@ -8,9 +8,8 @@
 //! With `capture = "log"` the server's log says which rows changed, and deletions arrive: see `log`.
 //!
 //! # What it needs
-//! A role with `SELECT` on the tables. With `pg_read_all_stats` besides, checkpoints stay behind every transaction that is still open; without
-//! it only behind the role's own, and the lookback has to cover the longest transaction that writes. A connection pooler between must
-//! keep sessions together.
+//! A role with `SELECT` on the tables. Checkpoints stay behind every transaction that is still open: with `pg_read_all_stats` by its beginning;
+//! without it, a transaction that does not end soon keeps them where they were (see `transactions`). A connection pooler between must keep sessions together.
 
 mod catalog;
 mod connection;
@@ -26,8 +25,10 @@ mod slices;
 mod snapshot;
 mod statement;
 mod table;
+mod transactions;
 mod types;
 
+pub use discover::declaration;
 pub use error::{
     AUTH, CAPTURE, COLUMN, COPY, CURSOR, DATABASE, GRANT, LOG, LOST, POOLER, SLOT, STATEMENT, TABLE, TIMEOUT, TLS, TYPE, UNREACHABLE, URL,
 };

@@ -31,6 +31,9 @@ use super::table::{CHUNK, Planned, PostgresTable};
 use super::types::PostgresType;
 use crate::nearest::nearest;
 
+/// Why a checkpoint cannot move on, and what to do.
+const HIDDEN: &str = "a transaction is open whose beginning this role cannot see (GRANT pg_read_all_stats lets it)";
+
 const DAY_US: i64 = 86_400_000_000;
 
 /// Plans the reading of a table.
@@ -379,7 +382,12 @@ impl Planner<'_> {
                 }
             });
         };
-        let bound = self.bound(cursor, &highest, has_key, request);
+        let Some(bound) = self.bound(cursor, &highest, has_key, request).or_else(|| before.cloned()) else {
+            // Nothing can be relied on yet: the next reading is of the whole again. Without a key, rows must not come twice.
+            let checkpoint = Some(Checkpoint { upper: Cursor::Whole, fingerprint: None });
+            let summary = format!("the whole table, and again the next time, since {HIDDEN}");
+            return Ok(Decided { wanted: Wanted::All, checkpoint, summary, is_empty: !has_key });
+        };
         // The same place again at the most: a checkpoint never goes back.
         let upper = before.filter(|before| same_kind(before, &bound) && **before > bound).unwrap_or(&bound).clone();
         if !has_key {
@@ -405,7 +413,10 @@ impl Planner<'_> {
             return Ok(Decided { wanted: Wanted::All, checkpoint: Some(after.clone()), summary, is_empty: true });
         }
         let lower = looked_back(before, request.lookback_us);
-        let summary = format!("rows changed since {}", shown(&lower));
+        let mut summary = format!("rows changed since {}", shown(&lower));
+        if is_time(&cursor.type_) && self.snapshot.oldest_us.is_none() {
+            summary.push_str(&format!("; the checkpoint stays there, since {HIDDEN}"));
+        }
         let inclusive = cursor.type_ == PostgresType::Date;
         Ok(Decided { wanted: Wanted::Behind { lower, inclusive, upper: Some(highest) }, checkpoint, summary, is_empty: false })
     }
@@ -428,10 +439,10 @@ impl Planner<'_> {
         Ok(Some(if is_time(&cursor.type_) { Cursor::Time(Timestamp::from_microseconds(number)) } else { Cursor::Number(number) }))
     }
 
-    /// How far the next reading can rely on this one.
-    fn bound(&self, cursor: &ByCursor, highest: &Cursor, has_key: bool, request: &Request) -> Cursor {
-        let Cursor::Time(time) = highest else { return highest.clone() };
-        let oldest = self.snapshot.oldest_us.saturating_sub(1);
+    /// How far the next reading can rely on this one; None if that cannot be told.
+    fn bound(&self, cursor: &ByCursor, highest: &Cursor, has_key: bool, request: &Request) -> Option<Cursor> {
+        let Cursor::Time(time) = highest else { return Some(highest.clone()) };
+        let oldest = self.snapshot.oldest_us?.saturating_sub(1);
         let limit = if cursor.type_ == PostgresType::Date && !has_key {
             // A day can get more rows until it is over.
             oldest.div_euclid(DAY_US).saturating_sub(1).saturating_mul(DAY_US)
@@ -439,7 +450,7 @@ impl Planner<'_> {
             oldest
         };
         let bound = (*time).min(Timestamp::from_microseconds(limit));
-        Cursor::Time(request.cut.map_or(bound, |cut| bound.min(cut)))
+        Some(Cursor::Time(request.cut.map_or(bound, |cut| bound.min(cut))))
     }
 
     /// The condition that leaves out what waits for the next run: rows between the run's cut and the snapshot. What lies beyond the snapshot

@@ -18,6 +18,7 @@ use super::connection::{Connections, close};
 use super::error::{During, failed};
 use super::log::{Lsn, Visibility};
 use super::statement::literal;
+use super::transactions::oldest;
 
 /// A snapshot that is held open while this value lives.
 #[derive(Debug)]
@@ -25,8 +26,8 @@ pub(super) struct Snapshot {
     /// Its name at the server.
     pub(super) name: String,
     /// The oldest instant that a transaction which the snapshot does not show may have begun at, in microseconds since 1970: no later than
-    /// the snapshot itself.
-    pub(super) oldest_us: i64,
+    /// the snapshot itself. None if the server does not tell: no checkpoint can rely on this snapshot then.
+    pub(super) oldest_us: Option<i64>,
     /// What it shows: transactions that were committed at this time by the server's clock, and its place in the server's history.
     pub(super) cut: SourceCut,
     /// Where it stands in the server's log; None at a standby, whose log cannot be read.
@@ -117,24 +118,21 @@ impl Snapshots {
     }
 }
 
+/// A value of the first row.
+pub(super) fn text(rows: &[Vec<Option<String>>], place: usize) -> Option<String> {
+    rows.first().and_then(|row| row.get(place)).cloned().flatten()
+}
+
 impl Snapshot {
     async fn take(connections: &Connections) -> Result<Self> {
         const WHAT: &str = "a snapshot of the PostgreSQL database could not be taken";
         let mut holder = connections.open().await?;
-        let text = |rows: &[Vec<Option<String>>], place: usize| rows.first().and_then(|row| row.get(place)).cloned().flatten();
-        // Before the snapshot: a transaction that it does not show either is in this list or began later than this moment.
-        let oldest = connections
-            .rows(
-                &mut holder,
-                "SELECT (extract(epoch FROM least(min(xact_start), (SELECT min(prepared) FROM pg_prepared_xacts), clock_timestamp())) * 1000000)::bigint, \
-                 CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END, \
-                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
-                 FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() AND datname = current_database()",
-                WHAT,
-            )
-            .await?;
-        let microseconds = |place: usize| text(&oldest, place).and_then(|text| text.parse().ok());
-        let (Some(oldest_us), Some(now_us)) = (microseconds(0), microseconds(2)) else { return Err(Error::new(&BUG, WHAT)) };
+        let oldest_us = oldest(connections, &mut holder, WHAT).await?;
+        // Before the snapshot, so that it shows every transaction whose commit lies before the end of the log.
+        let now = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END, \
+                   (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let now = connections.rows(&mut holder, now, WHAT).await?;
+        let Some(now_us) = text(&now, 1).and_then(|text| text.parse().ok()) else { return Err(Error::new(&BUG, WHAT)) };
         let at = Timestamp::from_microseconds(now_us);
         if !connections.is_consistent() {
             close(holder).await;
@@ -148,7 +146,7 @@ impl Snapshot {
             .map_err(|error| failed(WHAT, &error, During::Executing))?;
         let exported = connections.rows(&mut holder, "SELECT pg_export_snapshot(), txid_current_snapshot()", WHAT).await?;
         let Some(name) = text(&exported, 0) else { return Err(Error::new(&BUG, WHAT)) };
-        let end = text(&oldest, 1).and_then(|text| Lsn::parse(&text));
+        let end = text(&now, 0).and_then(|text| Lsn::parse(&text));
         let shown = text(&exported, 1).unwrap_or_default();
         let place = end.map_or_else(|| format!("transactions {shown}"), |end| format!("log {end}, transactions {shown}"));
         let log = end.zip(Visibility::parse(&shown)).map(|(end, visibility)| Place { end, visibility });

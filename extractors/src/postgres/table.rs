@@ -9,6 +9,7 @@ use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::extract::{Checkpoint, ExtractPlan, Extractor, Request, Slice, SourceCut};
 use pipeline_core::privacy::PrivacyKey;
+use pipeline_core::probe::Probe;
 use pipeline_core::quarantine::Quarantine;
 
 use super::connection::Connections;
@@ -18,6 +19,7 @@ use super::options::{PostgresOptions, TableOptions};
 use super::plan;
 use super::read::{self, Reading};
 use super::snapshot::{Snapshot, Snapshots};
+use super::transactions;
 
 /// A PostgreSQL database, shared by its tables. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -200,10 +202,14 @@ impl Extractor for PostgresTable {
         }
     }
 
-    async fn health(&self) -> Result<Option<String>> {
-        match &self.slot {
-            Some(slot) => log::health(&self.source.connections, slot).await,
-            None => Ok(None),
+    async fn health(&self, after: Option<&Checkpoint>) -> Result<Vec<Probe>> {
+        let mut probes = match &self.slot {
+            Some(slot) => log::health(&self.source.connections, slot, &self.contract.table, after).await?,
+            None => Vec::new(),
+        };
+        if self.contract.cursor.is_some() && self.slot.is_none() {
+            probes.extend(transactions::health(&self.source.connections).await?);
         }
+        Ok(probes)
     }
 }

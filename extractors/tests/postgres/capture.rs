@@ -174,6 +174,28 @@ async fn every_kind_of_change_arrives_and_nothing_comes_twice() {
     copy.assert_equals(&mut connection, "t").await;
     assert_eq!(copy.read(&*table).await.1, 0);
 
+    // Changes before, between and after changes of the table, all in one stretch of the log.
+    each(
+        &mut connection,
+        &[
+            "INSERT INTO t VALUES (2, 2, 'before')",
+            "ALTER TABLE t ADD COLUMN unknown text",
+            "INSERT INTO t VALUES (3, 3, 'between', 'u')",
+            "UPDATE t SET amount = 1.5 WHERE id = 1",
+            "ALTER TABLE t DROP COLUMN other, ALTER amount TYPE numeric(14,2)",
+            "DELETE FROM t WHERE id = 2",
+            "INSERT INTO t VALUES (4, 4, 'after')",
+        ],
+    )
+    .await;
+    let (summary, count) = copy.read(&*table).await;
+    assert_eq!(summary, "the whole table, because its columns, its key, its contract or its publication changed");
+    assert_eq!(count, 3);
+    copy.assert_equals(&mut connection, "t").await;
+    assert_eq!(copy.read(&*table).await.1, 0);
+    execute(&mut connection, "DELETE FROM t WHERE id > 1").await;
+    assert_eq!(copy.read(&*table).await.1, 2);
+
     // The server logs no change of the rows that this fills.
     execute(&mut connection, "ALTER TABLE t DROP COLUMN amount; ALTER TABLE t ADD COLUMN amount numeric(12,1) DEFAULT 7; ALTER TABLE t ALTER amount TYPE numeric(12,2)").await;
     execute(&mut connection, "ALTER TABLE t ALTER note TYPE varchar").await;
@@ -217,8 +239,15 @@ async fn what_was_not_committed_as_read_is_read_again() {
     execute(&mut connection, "SET synchronous_commit = off; INSERT INTO t VALUES (12, 12, 'hasty')").await;
     assert_eq!(copy.read(&*table).await.1, 1);
     copy.assert_equals(&mut connection, "t").await;
-    let health = table.health().await.unwrap().unwrap();
-    assert!(health.starts_with("slot \"pipeline_platform_t\" is ") && health.contains(" behind and keeps "), "{health}");
+    let health = table.health(copy.checkpoint.as_ref()).await.unwrap();
+    let slot = health.iter().find(|probe| probe.what == "slot pipeline_platform_t").unwrap();
+    assert!(slot.ok && slot.detail.contains(" behind and keeps "), "{slot:?}");
+    // What the next run could not go on from is found before it runs.
+    execute(&mut connection, "SELECT pg_drop_replication_slot('pipeline_platform_t')").await;
+    let health = table.health(copy.checkpoint.as_ref()).await.unwrap();
+    let slot = health.iter().find(|probe| probe.what == "slot pipeline_platform_t").unwrap();
+    assert!(!slot.ok && slot.fix.is_some(), "{slot:?}");
+    assert!(table.health(None).await.unwrap().iter().all(|probe| probe.ok), "without a reading there is nothing to go on from");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

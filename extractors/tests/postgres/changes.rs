@@ -6,20 +6,19 @@ use pipeline_core::contract::Contract;
 use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Extractor, Request};
 use pipeline_core::quarantine::Quarantine;
 use pipeline_core::window::{Timestamp, Window};
-use sqlx::Connection;
 
 use super::conformance::{everything, read_plan};
 use super::contracts::{connected, declared, opened};
 use super::server::{Server, execute, text_of};
 
 const MINUTE_US: i64 = 60_000_000;
-const NOTHING: [i64; 0] = [];
+pub(crate) const NOTHING: [i64; 0] = [];
 
-fn contract(cursor_type: &str) -> Contract {
+pub(crate) fn contract(cursor_type: &str) -> Contract {
     declared("t", &[("id", "bigint not null"), ("at", cursor_type)], &["id"], Some("at"))
 }
 
-fn back(minutes: i64) -> Request {
+pub(crate) fn back(minutes: i64) -> Request {
     Request { lookback_us: minutes * MINUTE_US, ..everything() }
 }
 
@@ -32,12 +31,12 @@ async fn ids(extractor: &dyn Extractor, plan: &ExtractPlan) -> Vec<i64> {
 }
 
 /// Plans and reads; gives the ids and the new checkpoint.
-async fn read(extractor: &dyn Extractor, request: &Request, after: Option<&Checkpoint>) -> (Vec<i64>, Option<Checkpoint>) {
+pub(crate) async fn read(extractor: &dyn Extractor, request: &Request, after: Option<&Checkpoint>) -> (Vec<i64>, Option<Checkpoint>) {
     let plan = extractor.plan(request, after).await.unwrap();
     (ids(extractor, &plan).await, plan.checkpoint)
 }
 
-fn upper(checkpoint: Option<&Checkpoint>) -> String {
+pub(crate) fn upper(checkpoint: Option<&Checkpoint>) -> String {
     match &checkpoint.unwrap().upper {
         Cursor::Time(time) => time.to_string(),
         Cursor::Number(number) => number.to_string(),
@@ -99,29 +98,6 @@ async fn later_readings_move_what_changed_and_nothing_else() {
     execute(&mut connection, "DELETE FROM t").await;
     let (none, last) = read(&*table, &back(10), third.as_ref()).await;
     assert_eq!((none, last), (vec![], third));
-}
-
-#[tokio::test]
-async fn a_transaction_that_is_still_open_holds_the_checkpoint_back() {
-    let server = Server::start();
-    let mut connection = server.connection().await;
-    execute(
-        &mut connection,
-        "CREATE TABLE t (id bigint PRIMARY KEY, at timestamptz); CREATE INDEX ON t (at); INSERT INTO t VALUES (1, '2025-01-01')",
-    )
-    .await;
-    let mut slow = server.connection().await;
-    execute(&mut slow, "BEGIN; INSERT INTO t VALUES (2, now())").await;
-    execute(&mut connection, "INSERT INTO t VALUES (3, now())").await;
-    let source = connected(&server, "pipeline").await;
-    let table = opened(&source, "t", contract("timestamp"));
-    let (first, checkpoint) = read(&*table, &back(0), None).await;
-    assert_eq!(first, [1, 3]);
-    execute(&mut slow, "COMMIT").await;
-    slow.close().await.unwrap();
-    let (second, checkpoint) = read(&*table, &back(0), checkpoint.as_ref()).await;
-    assert_eq!(second, [2, 3], "the row of the slow transaction is not lost although its time is older than a row that was read");
-    assert_eq!(read(&*table, &back(0), checkpoint.as_ref()).await.0, NOTHING);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use pipeline_core::quarantine::{Quarantine, Rejected};
 use pipeline_extractors::postgres::copy::{Decoder, SourceColumn};
 use pipeline_extractors::postgres::{PostgresOptions, PostgresSource, PostgresType, TableOptions};
 
-use super::server::Server;
+use super::server::{PASSWORD, Server};
 
 /// A contract `platform.TABLE` of these columns.
 pub(crate) fn declared(table: &str, columns: &[(&str, &str)], key: &[&str], cursor: Option<&str>) -> Contract {
@@ -57,6 +57,11 @@ pub(crate) fn decode<'a>(
 /// A source of this server, whose connections are called `name`.
 pub(crate) async fn connected(server: &Server, name: &str) -> PostgresSource {
     PostgresSource::connect(&options(server, name)).await.unwrap()
+}
+
+/// A source that a role without rights beside `SELECT` reads.
+pub(crate) async fn connected_as(server: &Server, role: &str) -> PostgresSource {
+    PostgresSource::connect(&PostgresOptions::new(server.url_of(role, PASSWORD))).await.unwrap()
 }
 
 pub(crate) fn options(server: &Server, name: &str) -> PostgresOptions {

@@ -12,6 +12,7 @@ mod contracts;
 mod examples;
 #[path = "../suite/random.rs"]
 mod random;
+mod open_transactions;
 mod random_tables;
 mod refusals;
 mod relations;

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 
 use super::conformance::{everything, holds, keys, read_plan};
 use super::contracts::{connected, declared, opened, options};
-use super::server::{Server, execute};
+use super::server::{PASSWORD, Server, execute};
 use pipeline_extractors::postgres::PostgresSource;
 
 #[tokio::test]
@@ -39,6 +39,46 @@ async fn partitioned_tables_are_read_by_partition_and_views_as_they_are() {
         assert_eq!(plan.rows_estimated, (relation != "v").then_some(rows as u64), "{relation}");
         holds(&*table, rows, 1).await;
     }
+}
+
+#[tokio::test]
+async fn foreign_tables_are_read_from_where_they_are() {
+    let server = Server::start();
+    let mut connection = server.connection().await;
+    let port = server.port();
+    execute(
+        &mut connection,
+        &format!(
+            "CREATE TABLE there (id int, at timestamptz); INSERT INTO there SELECT i, timestamptz '2025-01-01' + i * interval '1 hour' FROM generate_series(1, 3000) AS i;
+             CREATE EXTENSION postgres_fdw;
+             CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '127.0.0.1', port '{port}', dbname 'postgres');
+             CREATE USER MAPPING FOR CURRENT_USER SERVER far OPTIONS (user 'owner', password '{PASSWORD}');
+             CREATE FOREIGN TABLE here (id int, at timestamptz) SERVER far OPTIONS (table_name 'there')"
+        ),
+    )
+    .await;
+    let source = connected(&server, "pipeline").await;
+    let contract = declared("here", &[("key", "text not null from id"), ("at", "timestamp")], &["key"], Some("at"));
+    holds(&*opened(&source, "here", contract), 3_000, 1).await;
+}
+
+#[tokio::test]
+async fn a_field_may_be_as_large_as_the_server_stores_it() {
+    const BYTES: usize = 200_000_000;
+    let server = Server::start();
+    let mut connection = server.connection().await;
+    execute(&mut connection, "CREATE TABLE large (id int, words text, raw bytea)").await;
+    execute(&mut connection, &format!("INSERT INTO large SELECT 1, repeat('ż', {}), NULL; INSERT INTO large VALUES (2, 'x', NULL)", BYTES / 2)).await;
+    execute(&mut connection, &format!("INSERT INTO large SELECT 3, NULL, convert_to(repeat('y', {BYTES}), 'UTF8')")).await;
+    let source = connected(&server, "pipeline").await;
+    let contract = declared("large", &[("key", "text not null from id"), ("words", "text"), ("raw", "bytes")], &["key"], None);
+    let table = opened(&source, "large", contract);
+    let plan = table.plan(&everything(), None).await.unwrap();
+    let batch = read_plan(&*table, &plan, &Quarantine::new()).await.unwrap();
+    assert_eq!(keys(&batch), ["1", "2", "3"]);
+    let (words, raw) = (batch.column(1).as_string::<i32>(), batch.column(2).as_binary::<i32>());
+    assert_eq!((words.value(0).len(), words.value(1), raw.value(2).len()), (BYTES, "x", BYTES));
+    assert!(words.value(0).chars().all(|character| character == 'ż') && raw.value(2).iter().all(|byte| *byte == b'y'));
 }
 
 #[tokio::test]

@@ -71,6 +71,19 @@ impl Server {
         server.control("start").then_some(server)
     }
 
+    /// A standby of this server, which replays what happens here.
+    pub(crate) fn standby(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Command::new("chown").args(["-R", "postgres"]).arg(folder.path()).stderr(Stdio::null()).status().unwrap();
+        let mut copy = command(&program("pg_basebackup"), folder.path());
+        copy.env("PGPASSWORD", PASSWORD).args(["-h", "127.0.0.1", "-U", "owner", "-p", &self.port.to_string(), "-R", "-c", "fast", "-D"]);
+        assert!(copy.arg(folder.path().join("data")).status().unwrap().success(), "pg_basebackup failed");
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let standby = Self { folder, port };
+        assert!(standby.control("start"), "the standby did not start");
+        standby
+    }
+
     /// Starts or stops the server.
     pub(crate) fn control(&self, action: &str) -> bool {
         let options = format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off", self.port);

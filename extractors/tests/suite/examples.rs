@@ -38,7 +38,7 @@ fn the_example_of_mongodb() {
     let (config, table) = read_mongodb(source(mongodb::EXAMPLE)).unwrap();
     assert_eq!(config.url.to_string(), "env:SHOP_MONGODB_URL");
     assert_eq!(config.read_preference, Some(mongodb::ReadPreference::SecondaryPreferred));
-    assert_eq!(config.timeout.unwrap().as_secs(), 15);
+    assert_eq!((config.timeout.unwrap().as_secs(), config.statement_timeout.as_secs()), (15, 1_800));
     assert_eq!(table.collection.as_deref(), Some("orders"));
     let mistaken = mongodb::EXAMPLE.replace("\"secondaryPreferred\"", "\"second\"");
     let error = read_mongodb(source(&mistaken)).unwrap_err();

@@ -29,6 +29,7 @@ mod types;
 
 pub use client::Redshift;
 pub use options::{Limits, RedshiftOptions, Role, Target};
+pub use types::declared_type;
 
 use pipeline_core::error::{Code, ErrorKind};
 

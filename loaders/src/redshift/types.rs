@@ -34,6 +34,14 @@ const DECIMAL_PRECISION_MIN: u8 = 10;
 /// Most digits of a DECIMAL.
 const DECIMAL_PRECISION_MAX: u8 = 38;
 
+/// The type that a contract's column has in Redshift, as DDL writes it.
+///
+/// # Errors
+/// [`super::UNFIT_TYPE`] with what to declare instead.
+pub fn declared_type(column: &Column) -> Result<String> {
+    WarehouseType::of(column).map(|data_type| data_type.to_string())
+}
+
 /// A column's type in Redshift.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WarehouseType {

@@ -29,7 +29,7 @@ mod read;
 mod scan;
 
 pub(super) use keys::Identifiers;
-pub(super) use plan::{Change, Collection, decide, oldest};
+pub(super) use plan::{Change, Collection, decide, oldest, reach};
 pub(super) use read::{Chunk, read};
 
 /// Most identifiers of changed documents that are held, if the configuration says nothing: some 100 MB of them. Beyond, reading the whole

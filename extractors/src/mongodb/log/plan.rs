@@ -8,6 +8,8 @@ use mongodb::error::ErrorKind as DriverKind;
 use pipeline_core::contract::{Contract, Privacy};
 use pipeline_core::error::{Error, Result};
 use pipeline_core::extract::{Checkpoint, Cursor};
+use pipeline_core::name::TableName;
+use pipeline_core::probe::Probe;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -220,6 +222,26 @@ fn fingerprint(contract: &Contract, uuid: Option<&Bson>) -> String {
     hex::encode(digest.finalize())
 }
 
+/// Whether the server's log reaches back to the last reading.
+pub(in crate::mongodb) fn reach(oldest: Option<ClusterTime>, table: &TableName, after: Option<&Checkpoint>, options: &CaptureOptions) -> Probe {
+    let since = after.and_then(|after| match &after.upper {
+        Cursor::Log(place) => time_of(place),
+        Cursor::Whole | Cursor::Number(_) | Cursor::Time(_) => None,
+    });
+    let is_lost = oldest.zip(since).is_some_and(|(oldest, since)| oldest > since);
+    let detail = match (oldest, is_lost) {
+        (None, _) => "how far back it reaches is not shown to this user".to_owned(),
+        (Some(oldest), false) => format!("reaches back to {}", shown(oldest)),
+        (Some(oldest), true) => format!("reaches back to {} only, which is after the last reading of table \"{table}\"", shown(oldest)),
+    };
+    let fix = match (is_lost, options.reread_when_lost) {
+        (false, _) => None,
+        (true, true) => Some("The next run reads the collection whole, as `reread_when_lost` allows; run more often, or let the server keep more of its log.".to_owned()),
+        (true, false) => Some(HISTORY.remedy.to_owned()),
+    };
+    Probe { what: "log of changes".to_owned(), ok: !is_lost || options.reread_when_lost, detail, fix }
+}
+
 /// The time of the oldest operation in the server's log; None where it may not be looked at.
 pub(in crate::mongodb) async fn oldest(connection: &Connection) -> Option<ClusterTime> {
     let log = connection.database().client().database("local").collection::<Document>("oplog.rs");
@@ -239,5 +261,21 @@ mod tests {
         assert!(places.is_sorted());
         assert_eq!(places.iter().filter_map(|place| time_of(place)).collect::<Vec<_>>(), times);
         assert_eq!((time_of("0000000000ABCDEF"), time_of("a.b")), (None, None));
+    }
+
+    #[test]
+    fn a_log_that_begins_after_the_last_reading_is_told_before_the_run() {
+        let table = TableName::new("shop", "orders").unwrap();
+        let time = |time: u32| ClusterTime { time, increment: 1 };
+        let after = Checkpoint { upper: Cursor::Log(place_of(time(10))), fingerprint: None };
+        let told = |oldest, reread_when_lost| {
+            let options = CaptureOptions { reread_when_lost, ..CaptureOptions::default() };
+            let probe = reach(oldest, &table, Some(&after), &options);
+            (probe.ok, probe.fix.is_some())
+        };
+        assert_eq!(told(None, false), (true, false));
+        assert_eq!(told(Some(time(10)), false), (true, false));
+        assert_eq!(told(Some(time(11)), false), (false, true));
+        assert_eq!(told(Some(time(11)), true), (true, true), "it is read whole, which its keeper should know");
     }
 }

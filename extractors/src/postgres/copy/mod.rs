@@ -567,7 +567,8 @@ fn article(type_: &PostgresType) -> String {
     format!("{article} {name}")
 }
 
-/// Whether values of a type can be read into a declared one at all.
-pub(in crate::postgres) fn can_be_read(type_: &PostgresType, declared: &ColumnType) -> bool {
+/// Whether values of a type can be read into a declared one at all: all of them, or some.
+#[must_use]
+pub fn can_be_read(type_: &PostgresType, declared: &ColumnType) -> bool {
     type_.is_known() && compile::reader(type_, declared).is_some()
 }
