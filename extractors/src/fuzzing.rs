@@ -304,7 +304,7 @@ mod tests {
                 target(&changed);
             }
         }
-        println!("{read} seeds of {} targets", TARGETS.len());
+        crate::tests_tried(&format!("{read} seeds of {} fuzz targets, whole, cut and changed", TARGETS.len()));
         assert!(read >= TARGETS.len() * 3);
     }
 }

@@ -36,6 +36,13 @@ pub fn rejected_text(rejected: &pipeline_core::quarantine::Rejected) -> Option<S
     }
 }
 
+/// Says how much a suite tried, past the test runner, which keeps what passing tests print.
+#[cfg(test)]
+pub(crate) fn tests_tried(what: &str) {
+    use std::io::Write;
+    writeln!(std::io::stderr(), "tried: {what}").unwrap();
+}
+
 /// Every error code of this crate.
 #[must_use]
 pub fn codes() -> Vec<&'static pipeline_core::error::Code> {

@@ -15,7 +15,7 @@ use pipeline_core::quarantine::Quarantine;
 use pipeline_extractors::postgres::PostgresSource;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use super::conformance::{everything, read_plan};
+use super::conformance::{everything, read_plan, tried};
 use super::contracts::{declared, opened, options};
 use super::random::{Random, duration};
 use super::server::{Server, execute};
@@ -271,8 +271,8 @@ async fn random_tables_are_read_as_the_server_prints_them() {
         }
         number += 1;
     }
-    println!(
+    tried(&format!(
         "{rows} rows of {number} tables: {values} values compared as text and JSON, {typed_values} in their own type, {rejected_rows} rows rejected"
-    );
+    ));
     assert!(rows >= 10_000 && values > 50_000 && typed_values > 5_000 && rejected_rows > 100, "enough was compared");
 }
