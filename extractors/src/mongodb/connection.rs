@@ -109,7 +109,8 @@ impl Connection {
 
     /// Waits while the server takes long to answer.
     pub(super) async fn calm(&self) -> Result<()> {
-        let ask = || async { self.command(doc! {"ping": 1}, "the MongoDB server could not be asked for a sign of life").await.map(drop) };
+        let what = "the MongoDB server could not be asked for a sign of life";
+        let ask = || async { self.ask(doc! {"ping": 1}).await.map(drop).map_err(|error| Failure::of(&error).about(what)) };
         calm(self.pause_above, ask).await
     }
 
@@ -122,8 +123,9 @@ impl Connection {
         asking.await
     }
 
+    /// Runs a command on the primary, which knows best what the deployment holds.
     pub(super) async fn command(&self, command: Document, failed: &str) -> Result<Document> {
-        self.ask(command).await.map_err(|error| Failure::of(&error).about(failed))
+        self.database.run_command(command).await.map_err(|error| Failure::of(&error).about(failed))
     }
 }
 

@@ -32,10 +32,11 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// Reads the answer to `hello`.
-    fn of(hello: &Document) -> Option<Self> {
+    /// Reads two answers to `hello`: the clock of the earlier one, the place of the later one. So everything that was written until the clock's time
+    /// is shown, whatever a server looks at first while it answers.
+    fn of(earlier: &Document, hello: &Document) -> Option<Self> {
         // The clock of the server; an answer without it has the seconds of the last operation.
-        let clock = hello.get_datetime("localTime").ok().map(|time| time.timestamp_millis().saturating_mul(1_000));
+        let clock = earlier.get_datetime("localTime").ok().map(|time| time.timestamp_millis().saturating_mul(1_000));
         let is_replicated = hello.contains_key("setName") || hello.get_str("msg").is_ok_and(|text| text == "isdbgrid");
         let time = hello.get_timestamp("operationTime").ok().filter(|_| is_replicated);
         let version = hello.get_i32("maxWireVersion").unwrap_or_default();
@@ -106,8 +107,9 @@ impl Cuts {
             return Ok(cut);
         }
         let what = "the MongoDB server could not be asked for its time";
-        let hello = connection.command(doc! {"hello": 1}, what).await?;
-        let cut = Cut::of(&hello).ok_or_else(|| Failure::Reply.about("the MongoDB server did not tell its time"))?;
+        let earlier = connection.command(doc! {"hello": 1}, what).await?;
+        let later = connection.command(doc! {"hello": 1}, what).await?;
+        let cut = Cut::of(&earlier, &later).ok_or_else(|| Failure::Reply.about("the MongoDB server did not tell its time"))?;
         round.cut = Some(cut);
         Ok(cut)
     }
@@ -148,18 +150,23 @@ mod tests {
     fn only_servers_with_a_log_have_a_history() {
         let time = ClusterTime { time: 1_700_000_000, increment: 7 };
         let alone = doc! {"localTime": DateTime::from_millis(5), "operationTime": time, "maxWireVersion": 21};
-        let cut = Cut::of(&alone).unwrap();
+        let cut = Cut::of(&alone, &alone).unwrap();
         assert_eq!((cut.time, cut.at_us, cut.has_history), (None, 5_000, false));
         for more in [doc! {"setName": "rs"}, doc! {"msg": "isdbgrid"}] {
             let mut hello = alone.clone();
             hello.extend(more);
-            let cut = Cut::of(&hello).unwrap();
+            let cut = Cut::of(&hello, &hello).unwrap();
             assert_eq!((cut.time, cut.has_history), (Some(time), true));
             assert_eq!(cut.described().place, "cluster time 1700000000.7");
             hello.insert("maxWireVersion", 12);
-            assert!(!Cut::of(&hello).unwrap().has_history);
+            assert!(!Cut::of(&hello, &hello).unwrap().has_history);
         }
-        assert_eq!(Cut::of(&doc! {"ok": 1}), None);
+        assert_eq!(Cut::of(&doc! {"ok": 1}, &doc! {"ok": 1}), None);
+        // What was written between the two answers is shown, and waits all the same.
+        let earlier = doc! {"localTime": DateTime::from_millis(5), "operationTime": ClusterTime { time: 4, increment: 0 }, "setName": "rs"};
+        let later = doc! {"localTime": DateTime::from_millis(9), "operationTime": time, "setName": "rs"};
+        let cut = Cut::of(&earlier, &later).unwrap();
+        assert_eq!((cut.at_us, cut.time), (5_000, Some(time)));
     }
 
     #[test]
