@@ -96,7 +96,9 @@ fn in_redshift(declared: &str) -> String {
 }
 
 fn destinations() -> String {
-    let mut page = String::from("\n## Declared, and what becomes of it\n\n| declared | Arrow | Parquet, and so the lake | Redshift |\n|---|---|---|---|\n");
+    let mut page = String::from(
+        "\n## Declared, and what becomes of it\n\n| declared | Arrow | Parquet, and so the lake | Redshift |\n|---|---|---|---|\n",
+    );
     let mut all: Vec<&str> = DECLARED.to_vec();
     all.extend(MORE_DECLARED);
     for declared in all {
@@ -112,7 +114,11 @@ fn postgres_types() -> Vec<PostgresType> {
                  timestamp without time zone|timestamp with time zone|time without time zone|time with time zone|interval bytea bit inet cidr \
                  macaddr pg_lsn point line lseg box path polygon circle int4range tstzrange nummultirange text[] numeric[]";
     let split = |part: &str| -> Vec<String> {
-        if part.contains("time zone") || part.starts_with("double") { vec![part.to_owned()] } else { part.split_whitespace().map(str::to_owned).collect() }
+        if part.contains("time zone") || part.starts_with("double") {
+            vec![part.to_owned()]
+        } else {
+            part.split_whitespace().map(str::to_owned).collect()
+        }
     };
     let mut types: Vec<PostgresType> =
         names.split('|').flat_map(split).map(|name| PostgresType::parse(&name, &|_| None).expect("a built-in type")).collect();
@@ -152,10 +158,20 @@ fn bson_kinds() -> Vec<(&'static str, Vec<Bson>)> {
         ("undefined, null, missing", vec![Bson::Undefined, Bson::Null]),
         ("objectId", vec![Bson::ObjectId(ObjectId::from_bytes([7; 12]))]),
         ("boolean", vec![true.into()]),
-        ("date", vec![Bson::DateTime(DateTime::from_millis(86_400_000)), Bson::DateTime(DateTime::from_millis(1)), Bson::DateTime(DateTime::MAX)]),
+        (
+            "date",
+            vec![
+                Bson::DateTime(DateTime::from_millis(86_400_000)),
+                Bson::DateTime(DateTime::from_millis(1)),
+                Bson::DateTime(DateTime::MAX),
+            ],
+        ),
         ("regular expression", vec![Bson::RegularExpression(Regex { pattern: "a".try_into().unwrap(), options: "i".try_into().unwrap() })]),
         ("DBPointer, JavaScript", vec![Bson::JavaScriptCode("f()".to_owned())]),
-        ("JavaScript with scope", vec![Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope { code: "f()".to_owned(), scope: Document::new() })]),
+        (
+            "JavaScript with scope",
+            vec![Bson::JavaScriptCodeWithScope(JavaScriptCodeWithScope { code: "f()".to_owned(), scope: Document::new() })],
+        ),
         ("symbol", vec![Bson::Symbol("a".to_owned())]),
         ("int32", vec![Bson::Int32(7), Bson::Int32(100_000)]),
         ("internal timestamp", vec![Bson::Timestamp(Timestamp { time: 7, increment: 1 })]),

@@ -200,7 +200,8 @@ fn show(printer: Printer, kept: &[Kept], table: &str, limit: usize) -> Result<()
         if let (Some(path), false) = (&row.source_path, values.is_empty()) {
             printer.line(format!("  {path}: {}", printer.styled(Style::Warn, values.join(", "))));
         }
-        let text = rejected_text(&row.row).map_or_else(|| format!("{} bytes of {format}: {}", count(raw.len() as u64), bytes(raw)), shortened);
+        let text =
+            rejected_text(&row.row).map_or_else(|| format!("{} bytes of {format}: {}", count(raw.len() as u64), bytes(raw)), shortened);
         printer.line(format!("  {}", printer.styled(Style::Dim, text)));
     }
     if rows.len() > limit {

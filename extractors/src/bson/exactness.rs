@@ -310,7 +310,9 @@ fn one_field_of_many_kinds_arrives_exactly_or_not_at_all() {
             assert!(read(declared).is_none(), "round {round}: type {kind:#x} as {declared}");
         }
     }
-    crate::tests_tried(&format!("30000 numbers of every kind in BSON under every declared type: {arrived} arrived exactly, {refused} were refused"));
+    crate::tests_tried(&format!(
+        "30000 numbers of every kind in BSON under every declared type: {arrived} arrived exactly, {refused} were refused"
+    ));
     assert!(arrived > 50_000 && refused > 50_000, "both ways are tried: {arrived} and {refused}");
 }
 

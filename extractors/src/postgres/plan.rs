@@ -456,9 +456,9 @@ impl Planner<'_> {
     /// The condition that leaves out what waits for the next run: rows between the run's cut and the snapshot. What lies beyond the snapshot
     /// has a time that is not that of its writing, and waits for nothing. None if there is nothing between. A day is too coarse to wait by.
     fn not_waiting(&self, cursor: &ByCursor, request: &Request) -> Option<String> {
-        let cut = request.cut.filter(|cut| *cut < self.snapshot.cut.at && cursor.type_ != PostgresType::Date && is_time(&cursor.type_))?;
+        let cut = request.cut.filter(|cut| *cut < self.snapshot.taken && cursor.type_ != PostgresType::Date && is_time(&cursor.type_))?;
         let position = |time: Timestamp| position(&Cursor::Time(time), &cursor.type_);
-        let (name, cut, now) = (&cursor.name, position(cut), position(self.snapshot.cut.at));
+        let (name, cut, now) = (&cursor.name, position(cut), position(self.snapshot.taken));
         Some(format!("({name} <= {cut} OR {name} > {now} OR {name} IS NULL)"))
     }
 

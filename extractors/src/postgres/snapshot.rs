@@ -30,6 +30,8 @@ pub(super) struct Snapshot {
     pub(super) oldest_us: Option<i64>,
     /// What it shows: transactions that were committed at this time by the server's clock, and its place in the server's history.
     pub(super) cut: SourceCut,
+    /// When it had been taken, by the server's clock: what it shows with a later time was given that time by somebody.
+    pub(super) taken: Timestamp,
     /// Where it stands in the server's log; None at a standby, whose log cannot be read.
     pub(super) log: Option<Place>,
     /// What holds it open; None where every slice has a snapshot of its own.
@@ -137,20 +139,25 @@ impl Snapshot {
         if !connections.is_consistent() {
             close(holder).await;
             let cut = SourceCut { place: "a snapshot for each slice".to_owned(), at };
-            return Ok(Self { name: String::new(), oldest_us, cut, log: None, holder: None });
+            return Ok(Self { name: String::new(), oldest_us, cut, taken: at, log: None, holder: None });
         }
         // The snapshot may wait long for its last reader, longer than any statement takes.
         sqlx::raw_sql("SET statement_timeout = 0; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .execute(&mut holder)
             .await
             .map_err(|error| failed(WHAT, &error, During::Executing))?;
-        let exported = connections.rows(&mut holder, "SELECT pg_export_snapshot(), txid_current_snapshot()", WHAT).await?;
-        let Some(name) = text(&exported, 0) else { return Err(Error::new(&BUG, WHAT)) };
+        // The statement's snapshot is taken before its expressions are computed: the clock is the last of them.
+        let export = "SELECT pg_export_snapshot(), txid_current_snapshot(), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let exported = connections.rows(&mut holder, export, WHAT).await?;
+        let (Some(name), Some(taken_us)) = (text(&exported, 0), text(&exported, 2).and_then(|text| text.parse().ok())) else {
+            return Err(Error::new(&BUG, WHAT));
+        };
+        let taken = Timestamp::from_microseconds(taken_us);
         let end = text(&now, 0).and_then(|text| Lsn::parse(&text));
         let shown = text(&exported, 1).unwrap_or_default();
         let place = end.map_or_else(|| format!("transactions {shown}"), |end| format!("log {end}, transactions {shown}"));
         let log = end.zip(Visibility::parse(&shown)).map(|(end, visibility)| Place { end, visibility });
-        Ok(Self { name, oldest_us, cut: SourceCut { place, at }, log, holder: Some(holder) })
+        Ok(Self { name, oldest_us, cut: SourceCut { place, at }, taken, log, holder: Some(holder) })
     }
 }
 

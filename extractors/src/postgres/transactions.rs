@@ -54,7 +54,9 @@ pub(super) async fn oldest(connections: &Connections, connection: &mut PgConnect
     }
     let is_over = match (text(&now, 1), text(&now, 2)) {
         (None, None) => return Ok(began_us),
-        (Some(hidden), _) => format!("SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'virtualxid' AND virtualtransaction IN ({hidden}))"),
+        (Some(hidden), _) => {
+            format!("SELECT NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'virtualxid' AND virtualtransaction IN ({hidden}))")
+        }
         (None, Some(number)) => format!("SELECT txid_snapshot_xmin(txid_current_snapshot()) >= {number}"),
     };
     let waiting_since = Instant::now();

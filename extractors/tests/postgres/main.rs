@@ -10,9 +10,9 @@ mod chunks;
 mod conformance;
 mod contracts;
 mod examples;
+mod open_transactions;
 #[path = "../suite/random.rs"]
 mod random;
-mod open_transactions;
 mod random_tables;
 mod refusals;
 mod relations;

@@ -8,7 +8,8 @@ use super::changes::{NOTHING, back, contract, read, upper};
 use super::contracts::{connected, connected_as, opened};
 use super::server::{Server, execute, text_of};
 
-const TABLE: &str = "CREATE TABLE t (id bigint PRIMARY KEY, at timestamptz); CREATE INDEX ON t (at); INSERT INTO t VALUES (1, '2025-01-01')";
+const TABLE: &str =
+    "CREATE TABLE t (id bigint PRIMARY KEY, at timestamptz); CREATE INDEX ON t (at); INSERT INTO t VALUES (1, '2025-01-01')";
 const READER: &str = "CREATE ROLE reader LOGIN PASSWORD 'right'; GRANT SELECT ON t TO reader";
 
 async fn made(server: &Server) -> PgConnection {

@@ -68,7 +68,11 @@ async fn a_field_may_be_as_large_as_the_server_stores_it() {
     let server = Server::start();
     let mut connection = server.connection().await;
     execute(&mut connection, "CREATE TABLE large (id int, words text, raw bytea)").await;
-    execute(&mut connection, &format!("INSERT INTO large SELECT 1, repeat('ż', {}), NULL; INSERT INTO large VALUES (2, 'x', NULL)", BYTES / 2)).await;
+    execute(
+        &mut connection,
+        &format!("INSERT INTO large SELECT 1, repeat('ż', {}), NULL; INSERT INTO large VALUES (2, 'x', NULL)", BYTES / 2),
+    )
+    .await;
     execute(&mut connection, &format!("INSERT INTO large SELECT 3, NULL, convert_to(repeat('y', {BYTES}), 'UTF8')")).await;
     let source = connected(&server, "pipeline").await;
     let contract = declared("large", &[("key", "text not null from id"), ("words", "text"), ("raw", "bytes")], &["key"], None);

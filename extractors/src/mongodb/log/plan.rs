@@ -223,7 +223,12 @@ fn fingerprint(contract: &Contract, uuid: Option<&Bson>) -> String {
 }
 
 /// Whether the server's log reaches back to the last reading.
-pub(in crate::mongodb) fn reach(oldest: Option<ClusterTime>, table: &TableName, after: Option<&Checkpoint>, options: &CaptureOptions) -> Probe {
+pub(in crate::mongodb) fn reach(
+    oldest: Option<ClusterTime>,
+    table: &TableName,
+    after: Option<&Checkpoint>,
+    options: &CaptureOptions,
+) -> Probe {
     let since = after.and_then(|after| match &after.upper {
         Cursor::Log(place) => time_of(place),
         Cursor::Whole | Cursor::Number(_) | Cursor::Time(_) => None,

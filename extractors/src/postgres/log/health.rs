@@ -13,7 +13,12 @@ use super::slot::{self, Slot, check_reach};
 const FIX: &str = "Run the pipeline now, which moves the slot; and raise max_slot_wal_keep_size, or run more often.";
 
 /// What somebody who runs the server should know of a table's slot; nothing if there is none and none is needed yet.
-pub(in crate::postgres) async fn health(connections: &Connections, slot: &str, table: &TableName, after: Option<&Checkpoint>) -> Result<Vec<Probe>> {
+pub(in crate::postgres) async fn health(
+    connections: &Connections,
+    slot: &str,
+    table: &TableName,
+    after: Option<&Checkpoint>,
+) -> Result<Vec<Probe>> {
     let mut connection = connections.open().await?;
     let found = slot::find(connections, &mut connection, slot, "the replication slots could not be looked at").await?;
     close(connection).await;
