@@ -28,6 +28,9 @@ def same_ring(found, expected):
     found, expected = found[:-1] if found[0] == found[-1] else [], expected[:-1]
     if len(found) != len(expected):
         return False
+    # A ring across the 180th meridian may be told from either side.
+    turns = 360 * round((found[0][0] - expected[0][0]) / 360)
+    expected = [(longitude + turns, latitude) for longitude, latitude in expected]
     return any(
         all(close(x, a) and close(y, b) for (x, y), (a, b) in zip(found, expected[turn:] + expected[:turn])) for turn in range(len(expected))
     )

@@ -1,10 +1,11 @@
 """The coverage maps."""
 
-from decimal import Decimal
+from fractions import Fraction
 
 import h3
 from measures import (
     DAY_US, NO_CURRENCY, boundary, cell, distance_m, groups, known, local_date, mean, most_frequent, percentile, ratio, rounded, total,
+    total_known,
 )  # fmt: skip
 
 
@@ -25,7 +26,7 @@ def place(cell_name):
 def late_rate(orders):
     """Late ones by completed ones of which it can be told."""
     told = [row for row in orders if row["is_completed"] and row["promised_at"] is not None and row["delivered_at"] is not None]
-    return ratio(sum(row["is_late"] for row in told), len(told))
+    return Fraction(sum(row["is_late"] for row in told), len(told)) if told else None
 
 
 def located(row):
@@ -48,7 +49,7 @@ def coverage_orders(world):
         made.append({
             "business_date": date, "resolution": resolution, "cell": cell_name, "currency": currency,
             **counted(orders),
-            "revenue": total(row["revenue"] for row in orders),
+            "revenue": total_known(row["revenue"] for row in orders),
             "customers": len(set(known(row["customer_id"] for row in orders))),
             "new_customers": sum(row["is_new_customer"] for row in orders),
             "delivery_minutes_mean": mean(durations),
@@ -66,19 +67,21 @@ def coverage_stores(world):
     radii = {row["id"]: row["delivery_radius_m"] for row in world.sources.stores}
     deliveries = groups(world.marts["deliveries"], lambda row: row["order_id"])
     orders = [row for row in world.marts["orders"] if row["business_date"] is not None and row["store_id"] is not None]
+    # The cells of the coverage map: H3's do not nest exactly, and the map's coarse ones are parents of its fine ones.
+    map_cell = lambda row: h3.cell_to_parent(cell(row["latitude"], row["longitude"], 9), 8)  # noqa: E731
     # Which stores served a cell on a date.
     serving = {}
     for row in orders:
         if located(row):
-            serving.setdefault((row["business_date"], cell(row["latitude"], row["longitude"], 8)), set()).add(row["store_id"])
+            serving.setdefault((row["business_date"], map_cell(row)), set()).add(row["store_id"])
     made = []
     for (date, store_id, currency), rows in groups(
         orders, lambda row: (row["business_date"], row["store_id"], row["currency"] or NO_CURRENCY)
     ).items():
         counts = counted(rows)
-        revenue = total(row["revenue"] for row in rows)
+        revenue = total_known(row["revenue"] for row in rows)
         delivered = [row for row in rows if located(row)]
-        cells = {cell(row["latitude"], row["longitude"], 8) for row in delivered}
+        cells = {map_cell(row) for row in delivered}
         measured = [row for row in delivered if row["store_distance_m"] is not None and radii.get(store_id) is not None]
         made.append({
             "business_date": date, "store_id": store_id, "currency": currency,
@@ -86,7 +89,7 @@ def coverage_stores(world):
             "revenue": revenue,
             "average_order_value": rounded(revenue, counts["completed"]),
             "cancel_rate": ratio(counts["cancelled"], counts["orders"]),
-            "late_rate": late_rate(rows),
+            "late_rate": ratio(late_rate(rows), 1),
             "delivery_minutes_p50": percentile((row["delivery_minutes"] for row in rows), "0.5"),
             "delivery_minutes_p90": percentile((row["delivery_minutes"] for row in rows), "0.9"),
             "preparation_minutes_p50": percentile((row["preparation_minutes"] for row in rows), "0.5"),
@@ -103,7 +106,7 @@ def coverage_stores(world):
 
 def coverage_gaps(world):
     resolution = int(world.parameters["gap_resolution"])
-    cancel_limit, late_limit = (int(world.parameters[name]) / 100 for name in ("gap_cancel_percent", "gap_late_percent"))
+    cancel_limit, late_limit = (Fraction(int(world.parameters[name]), 100) for name in ("gap_cancel_percent", "gap_late_percent"))
     open_stores = []
     for row in world.sources.stores:
         today = local_date(world.as_of, row["time_zone"])
@@ -125,7 +128,7 @@ def coverage_gaps(world):
         ways = [(way, store) for way, store in ways if way is not None]
         nearest = min(ways, key=lambda way: (way[0], way[1]["id"]), default=(None, {"id": None}))
         reaching = sum(way <= (store["delivery_radius_m"] or 0) for way, store in ways)
-        cancel = ratio(counts["cancelled"], attempts)
+        cancel = Fraction(counts["cancelled"], attempts)
         flags = {
             "is_out_of_reach": reaching == 0,
             "is_cancelled_often": cancel > cancel_limit,
@@ -137,12 +140,12 @@ def coverage_gaps(world):
         made.append({
             "cell": cell_name, "attempts": attempts, **counts,
             "customers": len(set(known(row["customer_id"] for row in rows))),
-            "cancel_rate": cancel, "late_rate": late, **flags,
+            "cancel_rate": float(cancel), "late_rate": None if late is None else float(late), **flags,
             "nearest_store_id": nearest[1]["id"], "nearest_store_m": nearest[0], "stores_in_reach": reaching,
             "currency": currency,
             "lost_revenue": total(
                 row["total"] for row in rows if row["is_cancelled"] and (row["currency"] or NO_CURRENCY) == currency
-            ) + Decimal("0.00"),
+            ),
             **where,
         })  # fmt: skip
     made.sort(key=lambda row: (-(row["cancelled"] + row["late_orders"]), -row["attempts"], row["cell"]))

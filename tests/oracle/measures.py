@@ -77,12 +77,13 @@ def birthday_in(year, birth_date, leap_day):
 # ── Places ──
 
 
+def is_place(latitude, longitude):
+    """Whether there is such a point on the earth."""
+    return latitude is not None and longitude is not None and -90 <= latitude <= 90 and -180 <= longitude <= 180
+
+
 def cell(latitude, longitude, resolution):
-    if latitude is None or longitude is None or not math.isfinite(latitude) or not math.isfinite(longitude):
-        return None
-    if abs(latitude) > 90 or abs(longitude) > 180:
-        return None
-    return h3.latlng_to_cell(latitude, longitude, resolution)
+    return h3.latlng_to_cell(latitude, longitude, resolution) if is_place(latitude, longitude) else None
 
 
 @cache
@@ -97,7 +98,7 @@ def boundary(cell_name):
 
 def distance_m(from_latitude, from_longitude, to_latitude, to_longitude):
     """Along the great circle: from the chord between two points on the unit sphere."""
-    if None in (from_latitude, from_longitude, to_latitude, to_longitude):
+    if not is_place(from_latitude, from_longitude) or not is_place(to_latitude, to_longitude):
         return None
 
     def point(latitude, longitude):
@@ -132,12 +133,18 @@ def percentile(values, share):
 
 
 def ratio(part, whole):
-    return float(Fraction(part) / Fraction(whole)) if whole else None
+    return float(Fraction(part) / Fraction(whole)) if whole and part is not None else None
 
 
 def total(values):
     """The sum of amounts; unknown ones do not count."""
     return sum(known(values), Decimal("0.00"))
+
+
+def total_known(values):
+    """The same, and unknown if all are."""
+    values = known(values)
+    return total(values) if values else None
 
 
 def rounded(amount, count):

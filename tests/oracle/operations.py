@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from base import NOTHING
 from coverage import counted
-from measures import NO_CURRENCY, groups, known, mean, total, wall_clock
+from measures import NO_CURRENCY, groups, known, mean, total, total_known, wall_clock
 
 
 def operations_hourly(world):
@@ -21,7 +21,7 @@ def operations_hourly(world):
         made.append({
             "local_date": date, "local_hour": hour, "store_id": store_id, "currency": currency,
             **counted(rows),
-            "revenue": total(row["revenue"] for row in rows),
+            "revenue": total_known(row["revenue"] for row in rows),
             "preparation_minutes_mean": mean(row["preparation_minutes"] for row in rows),
             "active_couriers": len(set(known(way["courier_id"] for row in rows for way in couriers.get(row["order_id"], [])))),
         })  # fmt: skip
@@ -44,7 +44,8 @@ def customer_order_history(world):
     made = []
     for row in world.marts["orders"]:
         customer, store = customers.get(row["customer_id"], {}), stores.get(row["store_id"], {})
-        paid = payments.get(row["order_id"], [])
+        # Amounts of different currencies are never added.
+        paid = [entry for entry in payments.get(row["order_id"], []) if entry["currency"] == row["currency"]]
         captures = sorted((entry for entry in paid if entry["kind"] == "capture"), key=lambda entry: (entry["created_at"], entry["transaction_id"]))
         ways = deliveries.get(row["order_id"], [])
         # The one who arrived, or was sent last.
@@ -58,13 +59,13 @@ def customer_order_history(world):
             "customer_order_number": numbers[row["order_id"]],
             "customer_tier": customer.get("tier"), "customer_since": customer.get("created_at"),
             "store_name": store.get("name"), "store_brand": store.get("brand"), "store_city": store.get("city"),
-            "captured": total(entry["amount"] for entry in captures if entry["currency"] == row["currency"]),
+            "captured": total(entry["amount"] for entry in captures),
             "payment_method": captures[0]["method"] if captures else None,
             "payment_provider": captures[0]["provider"] if captures else None,
             "payment_fees": sum((entry["fee"] for entry in paid), Decimal("0.0000")) if paid else None,
             "courier_id": way.get("courier_id"), "courier_minutes": way.get("courier_minutes"),
             "courier_distance_m": way.get("distance_m"),
-            "delivery_cost": total(way["cost"] for way in ways) if known(way["cost"] for way in ways) else None,
+            "delivery_cost": total_known(way["cost"] for way in ways),
             "deliveries": len(ways),
         })  # fmt: skip
     return made
@@ -98,8 +99,9 @@ def finance_reconciliation(world):
             if amounts:
                 told("capture_without_order", captured)
             continue
-        if amounts and currency != (order["currency"] or NO_CURRENCY):
-            told("currency_mismatch", captured)
+        if currency != (order["currency"] or NO_CURRENCY):
+            if amounts:
+                told("currency_mismatch", captured)
             continue
         if len(amounts) > 1:
             told("double_capture", captured - max(amounts))
@@ -108,10 +110,11 @@ def finance_reconciliation(world):
         if order["total"] is not None and refunded > order["total"]:
             told("refund_over_total", refunded - order["total"])
     for order in orders.values():
-        if order["is_completed"] and order["order_id"] not in captured_orders:
+        # Where nothing was to be paid, nothing is missing.
+        if order["is_completed"] and order["order_id"] not in captured_orders and (order["total"] or NOTHING) > 0:
             currency = order["currency"] or NO_CURRENCY
             refunded = total(row["amount"] for row in moved.get((order["order_id"], currency), []))
-            find("missing_capture", order["order_id"], currency, order["order_id"], [], refunded, order["total"] or NOTHING)
+            find("missing_capture", order["order_id"], currency, order["order_id"], [], refunded, order["total"])
     return made
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from base import keyed_hash
 from measures import (
     DAY_US, NO_CURRENCY, birthday_in, daypart, groups, local_date, mean, most_frequent, percentile, plus_days, ratio, rounded,
-    total, wall_clock,
+    total, total_known, wall_clock,
 )  # fmt: skip
 
 
@@ -26,6 +26,9 @@ def shown_at_store(world, row):
     """The wall clock of the order's store when it was placed."""
     store = world.sources.stores_by_id.get(row["store_id"], {})
     return wall_clock(row["placed_at"], store.get("time_zone"))
+
+
+DAYPARTS = ("morning", "lunch", "afternoon", "evening", "night")
 
 
 def staying(world):
@@ -53,12 +56,12 @@ def customer_features(world):
         first, last = (mine[0]["placed_at"], mine[-1]["placed_at"]) if mine else (None, None)
         silent = None if last is None else world.as_of - last
         gap = percentile([(after["placed_at"] - before["placed_at"]) / DAY_US for before, after in pairwise(mine)], "0.5")
-        currency = most_frequent(row["currency"] or NO_CURRENCY for row in year)
-        told = [row for row in year if (row["currency"] or NO_CURRENCY) == currency]
-        revenue = total(row["revenue"] for row in told) if told else None
         latest = {}
         for row in year:
-            latest[row["channel"]] = row["placed_at"]
+            latest[row["channel"]] = latest[row["currency"] or NO_CURRENCY] = row["placed_at"]
+        currency = most_frequent((row["currency"] or NO_CURRENCY for row in year), lambda code: (-latest[code], code))
+        told = [row for row in year if (row["currency"] or NO_CURRENCY) == currency]
+        revenue = total_known(row["revenue"] for row in told)
         if not mine:
             stage = "never"
         elif world.as_of - first <= 30 * DAY_US:
@@ -86,21 +89,20 @@ def customer_features(world):
             "gap_days_median": gap,
             "favourite_store_id": most_frequent(row["store_id"] for row in year),
             "favourite_channel": most_frequent((row["channel"] for row in year), lambda channel: (-latest[channel], channel)),
-            "favourite_daypart": most_frequent(daypart(shown_at_store(world, row)) for row in year),
-            "favourite_weekday": most_frequent(row["business_date"].isoweekday() for row in year),
-            "discount_share": ratio(total(row["discount"] for row in told), total(row["subtotal"] for row in told)),
-            "refund_share": ratio(total(row["refunded"] for row in told), total(row["total"] for row in told)),
+            "favourite_daypart": most_frequent((daypart(shown_at_store(world, row)) for row in year), DAYPARTS.index),
+            "favourite_weekday": most_frequent(row["business_date"] and row["business_date"].isoweekday() for row in year),
+            "discount_share": ratio(total(row["discount"] for row in told), total_known(row["subtotal"] for row in told)),
+            "refund_share": ratio(total(row["refunded"] for row in told), total_known(row["total"] for row in told)),
             "rating_mean": mean(row["rating_stars"] for row in year),
             "loyalty_tier": account.get("tier"),
             "loyalty_points": account.get("points_balance"),
         }
-    scored = {key: row for key, row in made.items() if row["orders"]}
-    recency = fifths({key: row["last_placed_at"] for key, row in scored.items()})
     scored = {key: row for key, row in made.items() if row["orders_365_days"]}
+    recency = fifths({key: row["last_placed_at"] for key, row in scored.items()})
     frequency = fifths({key: row["orders_365_days"] for key, row in scored.items()})
     monetary = {}
     for rows in groups(scored.values(), lambda row: row["currency"]).values():
-        monetary |= fifths({row["customer_id"]: row["revenue_365_days"] for row in rows})
+        monetary |= fifths({row["customer_id"]: row["revenue_365_days"] for row in rows if row["revenue_365_days"] is not None})
     for key, row in made.items():
         row |= {"recency_score": recency.get(key), "frequency_score": frequency.get(key), "monetary_score": monetary.get(key)}
     return list(made.values())
@@ -149,8 +151,7 @@ def customer_values(world):
 def category_affinities(world):
     least = int(world.parameters["affinity_orders_min"])
     categories = categories_of(world)
-    baskets = [categories.get(row["order_id"], set()) for row in completed(world, 365)]
-    baskets = [basket for basket in baskets if basket]
+    baskets = [categories.get(row["order_id"], set()) for row, _ in valued_orders(world)]
     single = Counter(category for basket in baskets for category in basket)
     both = Counter((has, wants) for basket in baskets for has in basket for wants in basket if has != wants)
     return [
@@ -179,11 +180,11 @@ def customer_preferences(world):
     affinities = groups(world.marts["category_affinities"], lambda row: row["has"])
     for customer, rows in groups((row for row in values if row["kind"] == "category"), lambda row: row["customer_id"]).items():
         had = {row["value"]: row for row in rows}
-        lately = {value for value, row in had.items() if row["last_placed_at"] > world.as_of - 60 * DAY_US}
+        lately = {value for value, row in had.items() if row["last_placed_at"] >= world.as_of - 60 * DAY_US}
         best = {}
         for category in had:
             for pair in affinities.get(category, []):
-                if pair["wants"] not in lately:
+                if pair["lift"] > 1 and pair["wants"] not in lately:
                     best[pair["wants"]] = max(pair["lift"], best.get(pair["wants"], 0))
         if best:
             wanted = min(best, key=lambda value: (-best[value], value))

@@ -254,7 +254,8 @@ def sql_texts(data):
 
 
 READERS = {
-    "int": lambda data: int.from_bytes(data, "big", signed=True),
+    "int4": lambda data: int.from_bytes(data, "big", signed=True),
+    "int8": lambda data: int.from_bytes(data, "big", signed=True),
     "text": lambda data: data.decode(),
     "uuid": lambda data: str(uuid.UUID(bytes=data)),
     "bool": lambda data: data != b"\0",
@@ -268,15 +269,15 @@ READERS = {
 }
 
 TABLES = {
-    "payments.transactions": "id:int order_id:text customer_id:uuid kind:text status:text method:text provider:text amount:numeric fee:numeric "
+    "payments.transactions": "id:int8 order_id:text customer_id:uuid kind:text status:text method:text provider:text amount:numeric fee:numeric "
     "currency:text provider_payload:jsonb created_at:instant updated_at:instant",
-    "delivery.deliveries": "id:int order_id:text store_id:int courier_id:int status:text assigned_at:instant picked_up_at:instant "
-    "delivered_at:instant promised_at:instant distance_m:int dropoff:point cost:numeric updated_at:instant",
-    "loyalty.accounts": "customer_id:uuid tier:text points_balance:int joined_on:date updated_at:instant",
-    "loyalty.ledger": "id:int customer_id:uuid order_id:text points:int reason:text created_at:instant",
+    "delivery.deliveries": "id:int8 order_id:text store_id:int4 courier_id:int4 status:text assigned_at:instant picked_up_at:instant "
+    "delivered_at:instant promised_at:instant distance_m:int4 dropoff:point cost:numeric updated_at:instant",
+    "loyalty.accounts": "customer_id:uuid tier:text points_balance:int4 joined_on:date updated_at:instant",
+    "loyalty.ledger": "id:int8 customer_id:uuid order_id:text points:int4 reason:text created_at:instant",
     "admin.customers": "id:uuid email:text phone:text first_name:text last_name:text birth_date:date locale:text time_zone:text "
     "marketing_opt_in:bool tags:texts created_at:instant updated_at:instant deleted_at:instant",
-    "admin.stores": "id:int name:text brand:text city:text country:text time_zone:text lat:double lng:double delivery_radius_m:int "
+    "admin.stores": "id:int4 name:text brand:text city:text country:text time_zone:text lat:double lng:double delivery_radius_m:int4 "
     "opened_on:date closed_on:date opening_hours:jsonb updated_at:instant",
 }
 
