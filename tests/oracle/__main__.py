@@ -1,9 +1,9 @@
 """Computes every mart a second time, from the dumps alone, and compares.
 
-    .services/bin/python tests/oracle --project FOLDER [--values]
-    .services/bin/python tests/oracle --configuration pipelines.toml --dumps DIR --lake DIR --as-of T [--offers DIR]
+    .services/bin/python tests/oracle --dumps DIR --as-of T --lake DIR [--offers DIR]   with the marts of a lake
+    .services/bin/python tests/oracle --dumps DIR --as-of T --answers FILE              with the generator's answers
 
-Ends with 0 if every mart agrees, with 1 and the first differences of each column if not.
+Ends with 0 if everything agrees, with 1 and the first differences of each column if not.
 """
 
 import argparse
@@ -11,21 +11,25 @@ import datetime
 import json
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 try:
-    import tomllib
-except ModuleNotFoundError:
-    import tomli as tomllib
+    try:
+        import tomllib
+    except ModuleNotFoundError:
+        import tomli as tomllib
 
-import base
-import coverage
-import lake
-import measures
-import operations
-import personalization
-from compare import compare
-from sources import Sources
+    import base
+    import coverage
+    import lake
+    import measures
+    import operations
+    import personalization
+    from compare import compare
+    from sources import Sources
+except ModuleNotFoundError as error:
+    sys.exit(f'error: package "{error.name}" is missing\n\nhint: Run `bash tests/services.sh`, then .services/bin/python tests/oracle.')
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,6 +44,13 @@ MARTS = {
         operations.operations_hourly, operations.customer_order_history, operations.finance_reconciliation, operations.loyalty_liability,
     )
 }  # fmt: skip
+
+# What the answers list keys by.
+KEYS = {
+    "coverage_orders": ("business_date", "resolution", "cell", "currency", "orders"),
+    "coverage_stores": ("business_date", "store_id", "currency", "orders"),
+    "segment_birthdays": ("customer_id",),
+}
 
 
 class World:
@@ -67,18 +78,60 @@ def arguments():
     parser.add_argument("--configuration", type=Path, default=REPOSITORY / "pipelines.toml", help="for parameters and the privacy key")
     parser.add_argument("--models", type=Path, default=REPOSITORY / "sql", help="the folder of contracts")
     parser.add_argument("--dumps", type=Path, required=True, help="the folder with mongodb/ and postgres/")
-    parser.add_argument("--lake", type=Path, required=True, help="the lake's folder")
     parser.add_argument("--as-of", required=True, help="what the run called now, in RFC 3339")
+    parser.add_argument("--lake", type=Path, help="the lake's folder")
+    parser.add_argument("--answers", type=Path, help="answers.json of the dumps")
     parser.add_argument("--offers", type=Path, help="the lake as it stood before this run, for the offers granted earlier")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter other than the configuration's")
-    parser.add_argument("--only", action="append", help="compare only this mart")
     parser.add_argument("--values", action="store_true", help="show values of made-up data, not only keys")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.lake and not options.answers:
+        parser.error("nothing to compare with: give --lake, --answers or both")
+    return options
 
 
 def instant(text):
     since = datetime.datetime.fromisoformat(text.replace("Z", "+00:00")) - measures.EPOCH
     return since // datetime.timedelta(microseconds=1)
+
+
+def compare_answers(answers, world):
+    """Where the generator's answers differ: rows and sums of source tables and marts, and listed keys."""
+    differences, compared = [], 0
+
+    def expect(what, found, expected):
+        nonlocal compared
+        compared += 1
+        if found != expected:
+            differences.append(f"{what} is {found} by the oracle, and {expected} by the answers")
+
+    expect("shop.orders: rejected", world.sources.rejected, answers["tables"]["shop.orders"]["rejected"])
+    for mart, answer in answers["marts"].items():
+        rows = world.marts[mart]
+        expect(f"{mart}: rows", len(rows), answer["rows"])
+        for column, expected in answer["sums"].items():
+            expect(f"{mart}: sum of {column}", sum(measures.known(row[column] for row in rows)), Decimal(expected))
+        if keys := answer.get("keys"):
+            columns = KEYS[mart]
+            found = {tuple(str(row[column]) for column in columns) for row in rows}
+            expected = {tuple(map(str, key if isinstance(key, list) else [key])) for key in keys}
+            expect(f"{mart}: keys that only one has", found ^ expected, set())
+    return differences, compared
+
+
+def compare_lake(folder, declared, world, options):
+    """Where the lake's marts differ, and a line for each of what was compared."""
+    differences, table = [], []
+    for mart, made in world.marts.items():
+        found = lake.rows(folder / "marts" / mart, columns_of(declared[mart]))
+        result = compare(mart, declared[mart], found, made, options.values, skipped(mart))
+        differences.extend(result.differences)
+        table.append({"mart": mart, "rows": result.rows, "values": result.values, "differences": sum(result.counts.values())})
+    return differences, table
+
+
+def columns_of(contract):
+    return {name: column["type"] for name, column in contract["columns"].items()}
 
 
 def main():
@@ -89,31 +142,30 @@ def main():
     key_file = configuration["profiles"]["local"]["project"]["privacy"]["key"].removeprefix("file:")
     key = (options.configuration.parent / key_file).read_text().strip().encode()
     declared = contracts(options.models)
-    unknown = sorted(set(declared) ^ set(MARTS))
-    if unknown:
-        print(f"oracle: only one of the oracle and the models has: {', '.join(unknown)}")
+    if unknown := sorted(set(declared) ^ set(MARTS)):
+        print(f"only the oracle or only the models have: {', '.join(unknown)}")
+        print("hint: Write the mart's second implementation into tests/oracle, and name it in MARTS of __main__.py.")
         return 1
 
-    def mart_rows(folder, mart):
-        return lake.rows(folder / "marts" / mart, {name: column["type"] for name, column in declared[mart]["columns"].items()})
-
-    before = mart_rows(options.offers, "offers") if options.offers else []
     begun = time.monotonic()
+    before = lake.rows(options.offers / "marts/offers", columns_of(declared["offers"])) if options.offers else []
     world = World(Sources(options.dumps), parameters, key, instant(options.as_of), before)
-    differences, table = [], []
     for mart, make in MARTS.items():
         world.marts[mart] = make(world)
-        if options.only and mart not in options.only:
-            continue
-        result = compare(mart, declared[mart], mart_rows(options.lake, mart), world.marts[mart], options.values, skipped(mart))
-        differences.extend(result.differences)
-        table.append({"mart": mart, "rows": result.rows, "values": result.values, "differences": sum(result.counts.values())})
+    differences = []
+    if options.answers:
+        found, compared = compare_answers(json.loads(options.answers.read_text()), world)
+        differences.extend(found)
+        print(f"compared {compared:,} figures with the answers")
+    if options.lake:
+        found, table = compare_lake(options.lake, declared, world, options)
+        differences.extend(found)
+        print(f"{'mart':<24}{'rows':>9}{'values':>11}{'differences':>13}")
+        for line in [*table, {"mart": "all", **{name: sum(row[name] for row in table) for name in ("rows", "values", "differences")}}]:
+            print(f"{line['mart']:<24}{line['rows']:>9,}{line['values']:>11,}{line['differences']:>13,}")
     for line in differences:
         print(line)
-    print(f"{'mart':<24}{'rows':>9}{'values':>11}{'differences':>13}")
-    for line in [*table, {"mart": "all", **{name: sum(row[name] for row in table) for name in ("rows", "values", "differences")}}]:
-        print(f"{line['mart']:<24}{line['rows']:>9,}{line['values']:>11,}{line['differences']:>13,}")
-    print(f"computed and compared in {time.monotonic() - begun:.1f} s")
+    print(f"computed and compared in {time.monotonic() - begun:.1f} s: {'different' if differences else 'equal'}")
     return 1 if differences else 0
 
 

@@ -72,10 +72,13 @@ class Wild:
         return chance if self.later and chance.often(percent) else None
 
     def updated_ms(self, chance, changed):
-        """Everything happened before the as-of; what changed, during the last day."""
-        if changed:
-            return self.end_ms - changed.randrange(60_000, DAY_MS - 60_000)
-        return self.as_of_ms - chance.randrange(DAY_MS, 300 * DAY_MS)
+        """Everything happened before the as-of; what changed or is new, during the last day."""
+        usual = self.as_of_ms - chance.randrange(DAY_MS, 300 * DAY_MS)
+        return self.end_ms - changed.randrange(60_000, DAY_MS - 60_000) if changed else usual
+
+    def new(self, number):
+        """Chance for what belongs to an order that is new on the later day; None if it is not."""
+        return Chance(self.seed, "new", number) if number >= ORDERS else None
 
     # ── Stores ──
 
@@ -225,13 +228,16 @@ class Wild:
         zone_name, latitude, longitude = PLACES[store]
         placed_ms = self.placed_ms(chance, measures.zone(zone_name))
         if number >= ORDERS:
-            placed_ms, changed = self.end_ms - chance.randrange(0, DAY_MS), chance
+            placed_ms, changed = self.end_ms - chance.randrange(0, DAY_MS), self.new(number)
         customer = self.customers[min(int(chance.expovariate(0.06)), CUSTOMERS - 1)]
         status = chance.choice(("delivered",) * 12 + ("picked_up",) * 3 + STATUSES)
         total = chance.choice((0, 999, 1_000, 2_550, chance.randrange(100, 20_000)))
         currency = chance.maybe(3, self.currency(store) if not chance.often(10) else chance.choice(CURRENCIES))
         promised_ms = chance.maybe(8, placed_ms + chance.choice((0, 1_800_000, 2_400_000)))
         delivered_ms = chance.maybe(8, placed_ms + chance.choice((0, 1_800_000, 1_800_001, 2_400_000, chance.randrange(0, 5_000_000))))
+        # What belongs to the order goes by what it was first.
+        facts = {"id": str(self.orders[number]), "total": total, "currency": currency or "PLN", "placed_ms": placed_ms, "store": FIRST_STORE + store,
+                 "customer": customer}  # fmt: skip
         if changed:
             status = changed.choice(("delivered", "cancelled", "refunded"))
             total += changed.choice((0, 100))
@@ -274,8 +280,6 @@ class Wild:
         for name in [name for name, value in document.items() if value is None and chance.often(50)]:
             del document[name]
         document["updatedAt"] = DatetimeMS(self.updated_ms(chance, changed))
-        facts = {"id": str(self.orders[number]), "total": total, "currency": currency or "PLN", "placed_ms": placed_ms, "store": FIRST_STORE + store,
-                 "customer": customer}  # fmt: skip
         return document, facts
 
     def duplicates(self, number, document):
@@ -295,7 +299,7 @@ class Wild:
         chance = Chance(self.seed, "payment", number)
         created_ms = facts["placed_ms"] + 60_000
         for position in range(chance.choice((0, 1, 1, 1, 1, 2, 3))):
-            changed = self.changes("payment", number, position)
+            changed, chance = self.changes("payment", number, position), Chance(self.seed, "payment", number, position)
             kind = chance.choice(("capture",) * 6 + ("refund", "refund", "authorization", "chargeback"))
             status = chance.choice(("succeeded",) * 7 + ("pending", "failed"))
             amount = chance.choice((facts["total"],) * 6 + (0, facts["total"] + 1, chance.randrange(0, 20_000)))
@@ -308,7 +312,7 @@ class Wild:
                 "fee": Decimal(chance.randrange(0, 99_999)).scaleb(-4),
                 "currency": facts["currency"] if not chance.often(6) else chance.choice(CURRENCIES), "provider_payload": None,
                 # Some at the same instant: then the number tells which was the first.
-                "created_at": created_ms + chance.choice((0, 0, 5_000)), "updated_at": self.updated_ms(chance, changed),
+                "created_at": created_ms + chance.choice((0, 0, 5_000)), "updated_at": self.updated_ms(chance, changed or self.new(number)),
             }  # fmt: skip
 
     def deliveries(self, number, facts):
@@ -321,7 +325,8 @@ class Wild:
                 "assigned_at": chance.maybe(15, at), "picked_up_at": chance.maybe(15, at + 300_000),
                 "delivered_at": chance.maybe(35, at + chance.choice((900_000, 900_000, 901_234))), "promised_at": None,
                 "distance_m": chance.maybe(10, chance.randrange(0, 9_000)), "dropoff": chance.maybe(20, (21.0, 52.0)),
-                "cost": chance.maybe(10, Decimal(chance.randrange(0, 3_000)).scaleb(-2)), "updated_at": self.updated_ms(chance, None),
+                "cost": chance.maybe(10, Decimal(chance.randrange(0, 3_000)).scaleb(-2)),
+                "updated_at": self.updated_ms(chance, self.new(number)),
             }  # fmt: skip
 
     def entries(self, number, facts):
@@ -330,7 +335,8 @@ class Wild:
             yield {
                 "id": FIRST_ID + number * 10 + position, "customer_id": facts["customer"],
                 "order_id": chance.choice((facts["id"],) * 10 + (None, "f" * 24)), "points": chance.choice((0, 5, -5, 30, -200, 100)),
-                "reason": "wild", "created_at": min(facts["placed_ms"] + chance.choice((0, 7_200_000)), self.end_ms),
+                "reason": "wild",
+                "created_at": min(facts["placed_ms"] + chance.choice((0, 7_200_000)), self.end_ms if self.new(number) else self.as_of_ms),
             }  # fmt: skip
 
 
