@@ -106,7 +106,7 @@ fn marts_agree_when_summer_ends_and_on_the_night_after() {
     place::copy(&world.lake(), &before);
     let second = world.generate("second", "5");
     world.run(&second);
-    world.agrees(&second, &["--offers", text(&before)]);
+    world.agrees(&second, &["--before", text(&before)]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 """Computes every mart a second time, from the dumps alone, and compares.
 
-    .services/bin/python tests/oracle --dumps DIR --as-of T --lake DIR [--offers DIR]   with the marts of a lake
+    .services/bin/python tests/oracle --dumps DIR --as-of T --lake DIR [--before DIR]   with the marts of a lake
     .services/bin/python tests/oracle --dumps DIR --as-of T --answers FILE              with the generator's answers
 
 Ends with 0 if everything agrees, with 1 and the first differences of each column if not.
@@ -26,6 +26,7 @@ try:
     import measures
     import operations
     import personalization
+    import segments
     from compare import compare
     from sources import Sources
 except ModuleNotFoundError as error:
@@ -40,7 +41,8 @@ MARTS = {
         base.orders, base.order_items, base.order_status_events, base.payments, base.deliveries, base.customers, base.stores,
         base.loyalty_ledger, coverage.coverage_orders, coverage.coverage_stores, coverage.coverage_gaps,
         personalization.customer_features, personalization.customer_values, personalization.category_affinities,
-        personalization.customer_preferences, personalization.birthdays_due, personalization.offers, personalization.segment_birthdays,
+        personalization.customer_preferences, personalization.birthdays_due, segments.discounts_due,
+        personalization.offers, personalization.segment_birthdays, segments.segment_discounts,
         operations.operations_hourly, operations.customer_order_history, operations.finance_reconciliation, operations.loyalty_liability,
     )
 }  # fmt: skip
@@ -56,9 +58,12 @@ KEYS = {
 class World:
     """What the marts are made from, and those that are made already."""
 
-    def __init__(self, sources, parameters, key, as_of, previous_offers):
-        self.sources, self.parameters, self.key, self.as_of = sources, parameters, key, as_of
-        self.previous_offers, self.marts = previous_offers, {}
+    def __init__(self, sources, configuration, key, as_of, previous):
+        self.sources, self.key, self.as_of, self.marts = sources, key, as_of, {}
+        self.parameters = {name: str(value) for name, value in configuration["parameters"].items()}
+        self.rules = configuration.get("segments", {})
+        # What two marts go by besides the sources: themselves, as they stood before the run.
+        self.previous_offers, self.previous_discounts = previous
         sources.stores_by_id = {row["id"]: row for row in sources.stores}
 
 
@@ -81,7 +86,7 @@ def arguments():
     parser.add_argument("--as-of", required=True, help="what the run called now, in RFC 3339")
     parser.add_argument("--lake", type=Path, help="the lake's folder")
     parser.add_argument("--answers", type=Path, help="answers.json of the dumps")
-    parser.add_argument("--offers", type=Path, help="the lake as it stood before this run, for the offers granted earlier")
+    parser.add_argument("--before", type=Path, help="the lake as it stood before the run, for what was granted earlier")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter other than the configuration's")
     parser.add_argument("--values", action="store_true", help="show values of made-up data, not only keys")
     options = parser.parse_args()
@@ -137,21 +142,23 @@ def columns_of(contract):
 def main():
     options = arguments()
     configuration = tomllib.loads(options.configuration.read_text())
-    parameters = {name: str(value) for name, value in configuration["parameters"].items()}
-    parameters |= dict(pair.split("=", 1) for pair in options.parameter)
+    configuration["parameters"] |= dict(pair.split("=", 1) for pair in options.parameter)
     key_file = configuration["profiles"]["local"]["project"]["privacy"]["key"].removeprefix("file:")
     key = (options.configuration.parent / key_file).read_text().strip().encode()
     declared = contracts(options.models)
-    if unknown := sorted(set(declared) ^ set(MARTS)):
-        print(f"only the oracle or only the models have: {', '.join(unknown)}")
+    if unknown := sorted(set(declared) - set(MARTS)):
+        print(f"the oracle does not know {', '.join(unknown)}")
         print("hint: Write the mart's second implementation into tests/oracle, and name it in MARTS of __main__.py.")
         return 1
 
     begun = time.monotonic()
-    before = lake.rows(options.offers / "marts/offers", columns_of(declared["offers"])) if options.offers else []
-    world = World(Sources(options.dumps), parameters, key, instant(options.as_of), before)
+    granting = [mart for mart in ("offers", "discounts_due") if options.before and mart in declared]
+    before = {mart: lake.rows(options.before / "marts" / mart, columns_of(declared[mart])) for mart in granting}
+    previous = (before.get("offers", []), before.get("discounts_due", []))
+    world = World(Sources(options.dumps), configuration, key, instant(options.as_of), previous)
     for mart, make in MARTS.items():
-        world.marts[mart] = make(world)
+        if mart in declared:
+            world.marts[mart] = make(world)
     differences = []
     if options.answers:
         found, compared = compare_answers(json.loads(options.answers.read_text()), world)

@@ -81,8 +81,8 @@ def compare(mart, contract, found, expected, show_values, skip=lambda column, ro
         return by_key
 
     for row in expected:
-        if set(row) != set(columns):
-            raise ValueError(f'the oracle\'s "{mart}" and the contract differ in the columns {", ".join(sorted(set(row) ^ set(columns)))}')
+        if lacking := sorted(set(columns) - set(row)):
+            raise ValueError(f'the oracle\'s "{mart}" lacks the columns {", ".join(lacking)}')
     found, expected = keyed(found, "the mart"), keyed(expected, "the oracle")
     for identity, row in expected.items():
         shown = dict(zip(key, identity))

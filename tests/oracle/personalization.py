@@ -232,7 +232,8 @@ def birthdays_due(world):
 
 
 def offers(world):
-    made = list(world.previous_offers)
+    nothing = {"rule": None, "discount_kind": None, "discount": None, "currency": None}
+    made = [{**nothing, **row} for row in world.previous_offers]
     codes = {row["offer_code"] for row in made}
     for row in world.marts["birthdays_due"]:
         # An offer that has begun within the last 330 days, for another birthday, was a greeting.
@@ -246,8 +247,12 @@ def offers(world):
         if row["offer_code"] not in codes and not greeted:
             made.append({
                 "offer_code": row["offer_code"], "kind": "birthday", "customer_id": row["customer_id"], "granted_at": world.as_of,
-                "valid_from": row["valid_from"], "valid_to": row["valid_to"],
+                "valid_from": row["valid_from"], "valid_to": row["valid_to"], **nothing,
             })  # fmt: skip
+    for row in world.marts.get("discounts_due", []):
+        if not row["is_held_out"] and row["offer_code"] not in codes:
+            given = {name: row[name] for name in ("offer_code", "customer_id", "valid_from", "valid_to", *nothing)}
+            made.append({**given, "kind": "discount", "granted_at": world.as_of})
     return made
 
 

@@ -214,7 +214,7 @@ class Wild:
             entry = {"status": status, "at": DatetimeMS(at)}
             if chance.often(30):
                 entry["by"] = chance.choice(("store", None, ""))
-            entries.append(entry)
+            entries.append(chance.maybe(1, entry))
         return entries
 
     def currency(self, number):
@@ -253,14 +253,14 @@ class Wild:
             "placedAt": DatetimeMS(placed_ms) if not chance.often(1) else None,
             "promisedAt": promised_ms and DatetimeMS(promised_ms),
             "deliveredAt": delivered_ms and DatetimeMS(delivered_ms),
-            "items": chance.maybe(3, [self.item(chance) for _ in range(chance.randrange(0, 5))]),
+            "items": chance.maybe(3, [chance.maybe(2, self.item(chance)) for _ in range(chance.randrange(0, 5))]),
             "totals": {
                 "subtotal": self.amount(chance, total), "discount": chance.maybe(30, self.amount(chance, chance.choice((0, 100)))),
                 "deliveryFee": self.amount(chance, 500), "serviceFee": chance.maybe(50, self.amount(chance, 50)),
                 "tip": chance.maybe(30, self.amount(chance, chance.choice((0, 200)))), "tax": chance.maybe(50, self.amount(chance, 80)),
                 "total": chance.maybe(3, self.amount(chance, total)), "currency": currency,
             },
-            "promotions": chance.choice((None, [], [{"code": "A", "amount": self.amount(chance, 100)}, {"code": None, "amount": None}])),
+            "promotions": chance.choice((None, [], [{"code": "A", "amount": self.amount(chance, 100)}, {"code": None}, None])),
             "rating": chance.choice((None, None, {"stars": self.whole(chance, chance.randrange(1, 6))}, {"stars": None, "comment": "–"})),
             "device": chance.choice((None, "text", 5, {"os": "ios"})),
         }  # fmt: skip
