@@ -100,8 +100,8 @@ class Wild:
     # ── Customers ──
 
     def customer(self, number):
-        chance, changed = Chance(self.seed, "customer of", number), self.changes("customer", number, percent=15)
-        birthday = self.today + datetime.timedelta(chance.randrange(-3, 11))
+        chance, changed = Chance(self.seed, "customer of", number), self.changes("customer", number, percent=40)
+        birthday = self.today + datetime.timedelta(chance.choice((0, 1, chance.randrange(-3, 11))))
         year = birthday.year - chance.choice((15, 16, 17, 30, 99))
         birth_date = measures.birthday_in(year, datetime.date(2000, birthday.month, birthday.day), "feb28")
         if chance.often(12):
@@ -117,7 +117,7 @@ class Wild:
             "deleted_at": self.as_of_ms - chance.randrange(0, 5 * DAY_MS) if chance.often(8) else None,
         }  # fmt: skip
         if changed:
-            change = changed.choice(("birth_date", "deleted_at", "opt_in", "time_zone"))
+            change = changed.choice(("birth_date",) * 4 + ("deleted_at", "opt_in", "time_zone"))
             if change == "birth_date" and row["birth_date"]:
                 row["birth_date"] += datetime.timedelta(changed.choice((1, 2, 5)))
             elif change == "deleted_at":
@@ -153,6 +153,11 @@ class Wild:
             at = (shown - measures.EPOCH) // datetime.timedelta(milliseconds=1) + chance.choice((-1, 0, 0, 1))
             return min(at, of)
         return of - chance.randrange(0, chance.choice((1, 30, 100, 420)) * DAY_MS + 1)
+
+    def silent_ms(self, orderer, chance):
+        """Orders of a customer who came often for some weeks, and fell silent a while ago."""
+        days = Chance(self.seed, "silent", orderer).choice((31, 45, 60, 75, 90, 110))
+        return self.as_of_ms - days * DAY_MS - chance.choice((0, chance.randrange(0, 60 * DAY_MS)))
 
     def amount(self, chance, cents):
         """The same amount, in one of the kinds that hold it exactly."""
@@ -229,7 +234,10 @@ class Wild:
         placed_ms = self.placed_ms(chance, measures.zone(zone_name))
         if number >= ORDERS:
             placed_ms, changed = self.end_ms - chance.randrange(0, DAY_MS), self.new(number)
-        customer = self.customers[min(int(chance.expovariate(0.06)), CUSTOMERS - 1)]
+        orderer = min(int(chance.expovariate(0.06)), CUSTOMERS - 1)
+        customer = self.customers[orderer]
+        if orderer % 4 == 3 and number < ORDERS:
+            placed_ms = self.silent_ms(orderer, chance)
         status = chance.choice(("delivered",) * 12 + ("picked_up",) * 3 + STATUSES)
         total = chance.choice((0, 999, 1_000, 2_550, chance.randrange(100, 20_000)))
         currency = chance.maybe(3, self.currency(store) if not chance.often(10) else chance.choice(CURRENCIES))
