@@ -3,7 +3,7 @@
     .services/bin/python tests/oracle --dumps DIR --as-of T --lake DIR [--before DIR]   with the marts of a lake
     .services/bin/python tests/oracle --dumps DIR --as-of T --answers FILE              with the generator's answers
 
-Ends with 0 if everything agrees, with 1 and the first differences of each column if not.
+Ends with 0 if everything agrees, with 1 and the first differences of each column if not, with 2 if it cannot tell.
 """
 
 import argparse
@@ -177,4 +177,9 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (OSError, ValueError, KeyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        print("\nhint: --dumps is a folder that `pipeline demo generate` wrote, --lake the one that the run wrote.", file=sys.stderr)
+        sys.exit(2)

@@ -12,6 +12,7 @@ import json
 import random
 import shutil
 import struct
+import sys
 import uuid
 from decimal import Decimal
 from pathlib import Path
@@ -414,6 +415,10 @@ def replace(path, data):
 
 
 def write(source, target, seed, later):
+    if not (source / "answers.json").is_file():
+        raise ValueError(f'"{source}" holds no answers.json\n\nhint: Make a data set there: pipeline demo generate --to {source}')
+    if source.resolve().is_relative_to(target.resolve()) or (target.exists() and not (target / "answers.json").is_file()):
+        raise ValueError(f'"{target}" is no data set that may be replaced\n\nhint: Name a folder that is not there yet.')
     answers = json.loads((source / "answers.json").read_text())
     as_of = datetime.datetime.fromisoformat(answers["as_of"].replace("Z", "+00:00"))
     wild = Wild(seed, (as_of - measures.EPOCH) // datetime.timedelta(milliseconds=1), later)
@@ -442,10 +447,13 @@ def main():
     parser = argparse.ArgumentParser(prog="wild", description="Adds rows at the edges of every definition to a data set.")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--from", dest="source", type=Path, required=True, help="dumps that `pipeline demo generate` wrote")
-    parser.add_argument("--to", dest="target", type=Path, required=True, help="the folder to write; what is in it is removed")
+    parser.add_argument("--to", dest="target", type=Path, required=True, help="the folder to write; a data set in it is replaced")
     parser.add_argument("--later", action="store_true", help="the dumps are of the day later")
     options = parser.parse_args()
-    write(options.source, options.target, options.seed, options.later)
+    try:
+        write(options.source, options.target, options.seed, options.later)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
