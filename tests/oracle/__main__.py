@@ -38,7 +38,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MARTS = {
     mart.__name__: mart
     for mart in (
-        base.orders, base.order_items, base.order_status_events, base.payments, base.deliveries, base.customers, base.stores,
+        base.customer_first_orders, base.orders, base.order_items, base.order_status_events, base.payments, base.deliveries, base.customers, base.stores,
         base.loyalty_ledger, coverage.coverage_orders, coverage.coverage_stores, coverage.coverage_gaps,
         personalization.customer_features, personalization.customer_values, personalization.category_affinities,
         personalization.customer_preferences, personalization.birthdays_due, segments.discounts_due,

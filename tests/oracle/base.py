@@ -25,6 +25,15 @@ def first_time(history, status):
     return next((entry["at"] for entry in history or [] if entry["status"] == status), None)
 
 
+def customer_first_orders(world):
+    firsts = {}
+    for row in world.sources.orders.values():
+        if row["status"] in COMPLETED and row["customer_id"] is not None and row["placed_at"] is not None:
+            mine = (row["placed_at"], row["order_id"])
+            firsts[row["customer_id"]] = min(mine, firsts.get(row["customer_id"], mine))
+    return [{"customer_id": customer, "order_id": order, "placed_at": placed} for customer, (placed, order) in firsts.items()]
+
+
 def orders(world):
     refunds = {}
     for row in world.sources.transactions:
@@ -32,13 +41,7 @@ def orders(world):
             key = (row["order_id"], row["currency"])
             refunds[key] = refunds.get(key, NOTHING) + row["amount"]
 
-    firsts = {}
-    for row in world.sources.orders.values():
-        if row["status"] in COMPLETED and row["customer_id"] is not None and row["placed_at"] is not None:
-            mine = (row["placed_at"], row["order_id"])
-            firsts[row["customer_id"]] = min(mine, firsts.get(row["customer_id"], mine))
-    first_orders = {order_id for _, order_id in firsts.values()}
-
+    first_orders = {row["order_id"] for row in customer_first_orders(world)}
     stores = world.sources.stores_by_id
     made = []
     for row in world.sources.orders.values():
