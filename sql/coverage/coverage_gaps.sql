@@ -57,7 +57,7 @@ open_stores AS (
     WHERE latitude IS NOT NULL
         AND longitude IS NOT NULL
         AND (opened_on IS NULL OR opened_on <= local_date(as_of(), coalesce(known_time_zone(time_zone), 'UTC')))
-        AND (closed_on IS NULL OR closed_on > local_date(as_of(), coalesce(known_time_zone(time_zone), 'UTC')))
+        AND (closed_on IS NULL OR closed_on >= local_date(as_of(), coalesce(known_time_zone(time_zone), 'UTC')))
 ),
 
 distances AS (
@@ -100,8 +100,9 @@ gaps AS (
     SELECT
         *,
         stores_in_reach = 0 AS is_out_of_reach,
-        cancel_rate * 100 > parameter_int('gap_cancel_percent', 15) AS is_cancelled_often,
-        coalesce(late_rate * 100 > parameter_int('gap_late_percent', 30), false) AS is_late_often
+        -- Whole numbers: 7 of 25 are not more than 28 %, which as doubles they are.
+        cancelled * 100 > attempts * parameter_int('gap_cancel_percent', 15) AS is_cancelled_often,
+        late_orders * 100 > timed_orders * parameter_int('gap_late_percent', 30) AS is_late_often
     FROM rated
 )
 

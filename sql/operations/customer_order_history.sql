@@ -11,13 +11,15 @@ WITH paid AS (
     GROUP BY order_id, currency
 ),
 
--- Of several deliveries of an order, the one that arrived, or else the latest.
+-- Of several deliveries of an order, the one that arrived last, or else was sent last.
 delivered AS (
     SELECT
         order_id,
-        first_value(courier_id ORDER BY delivered_at DESC NULLS LAST, delivery_id DESC) AS courier_id,
-        first_value(courier_minutes ORDER BY delivered_at DESC NULLS LAST, delivery_id DESC) AS courier_minutes,
-        first_value(distance_m ORDER BY delivered_at DESC NULLS LAST, delivery_id DESC) AS courier_distance_m,
+        first_value(courier_id ORDER BY delivered_at DESC NULLS LAST, assigned_at DESC NULLS LAST, delivery_id DESC) AS courier_id,
+        first_value(courier_minutes ORDER BY delivered_at DESC NULLS LAST, assigned_at DESC NULLS LAST, delivery_id DESC)
+            AS courier_minutes,
+        first_value(distance_m ORDER BY delivered_at DESC NULLS LAST, assigned_at DESC NULLS LAST, delivery_id DESC)
+            AS courier_distance_m,
         CAST(sum(cost) AS DECIMAL(18, 2)) AS delivery_cost,
         count(*) AS deliveries
     FROM deliveries

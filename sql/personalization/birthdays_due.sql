@@ -51,7 +51,7 @@ favourite_stores AS (
 ),
 
 quantities_by_category AS (
-    SELECT o.customer_id, i.category, sum(i.quantity) AS quantity
+    SELECT o.customer_id, i.category, coalesce(sum(i.quantity), 0) AS quantity
     FROM recent_orders AS o
     JOIN order_items AS i ON o.order_id = i.order_id
     WHERE i.category IS NOT NULL

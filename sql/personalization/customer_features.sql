@@ -90,8 +90,11 @@ scores AS (
         m.customer_id,
         1 + (rank() OVER (ORDER BY h.last_placed_at) - 1) * 5 / count(*) OVER () AS recency_score,
         1 + (rank() OVER (ORDER BY b.orders_365_days) - 1) * 5 / count(*) OVER () AS frequency_score,
-        1 + (rank() OVER (PARTITION BY m.currency ORDER BY m.revenue_365_days) - 1) * 5
-            / count(*) OVER (PARTITION BY m.currency) AS monetary_score
+        -- Where no total is known there is no money to compare.
+        CASE WHEN m.revenue_365_days IS NOT NULL THEN
+            1 + (rank() OVER (PARTITION BY m.currency, m.revenue_365_days IS NULL ORDER BY m.revenue_365_days) - 1) * 5
+                / count(*) OVER (PARTITION BY m.currency, m.revenue_365_days IS NULL)
+        END AS monetary_score
     FROM money AS m
     JOIN histories AS h ON m.customer_id = h.customer_id
     JOIN habits AS b ON m.customer_id = b.customer_id

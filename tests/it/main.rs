@@ -11,6 +11,7 @@ mod late;
 mod loaders;
 mod local;
 mod opensearch;
+mod oracle;
 mod program;
 mod replay;
 mod schema;
