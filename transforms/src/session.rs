@@ -10,6 +10,7 @@ use std::sync::{Arc, RwLock};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 pub use datafusion::catalog::TableProvider;
+pub use datafusion::datasource::empty::EmptyTable;
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
@@ -176,6 +177,9 @@ impl Engine {
         context.register_catalog(CATALOG, Arc::clone(catalog) as Arc<dyn CatalogProvider>);
         for function in functions::all(bindings) {
             context.register_udf(function);
+        }
+        for function in functions::windows() {
+            context.register_udwf(function);
         }
         context
     }
