@@ -12,6 +12,15 @@ standing AS (
     WHERE p.valid_to >= c.today
 ),
 
+-- Discounts that run take places of their rule's caps.
+places_taken AS (
+    SELECT rule, count(*) AS customers FROM standing WHERE NOT is_held_out GROUP BY rule
+),
+
+costs_taken AS (
+    SELECT rule, currency, sum(expected_cost) AS cost FROM standing GROUP BY rule, currency
+),
+
 discounts_running AS (
     SELECT customer_id, max(valid_to) AS valid_to
     FROM previous.offers
@@ -49,8 +58,8 @@ matching AS (
         r.priority,
         r.discount_kind,
         r.discount,
-        r.max_customers,
-        r.max_expected_cost,
+        r.max_customers - coalesce(p.customers, 0) AS customers_left,
+        CAST(r.max_expected_cost - coalesce(k.cost, 0.00) AS DECIMAL(18, 2)) AS cost_left,
         r.hold_out_below,
         r.valid_days,
         f.currency,
@@ -72,6 +81,8 @@ matching AS (
     JOIN customer_features AS f ON m.customer_id = f.customer_id
     LEFT JOIN segments.rules AS r ON m.rule = r.rule AND (r.currency IS NULL OR r.currency = f.currency)
     LEFT JOIN reachable_customers AS c ON m.customer_id = c.customer_id
+    LEFT JOIN places_taken AS p ON m.rule = p.rule
+    LEFT JOIN costs_taken AS k ON m.rule = k.rule AND f.currency = k.currency
     LEFT JOIN standing AS s ON m.customer_id = s.customer_id
     LEFT JOIN discounts_running AS g ON m.customer_id = g.customer_id
     LEFT JOIN birthdays_ahead AS b ON m.customer_id = b.customer_id
@@ -111,7 +122,7 @@ placed AS (
 decided AS (
     SELECT
         *,
-        allotment(customer_id, rule, currency, expected_cost, is_held_out, max_customers, max_expected_cost)
+        allotment(customer_id, rule, currency, expected_cost, is_held_out, customers_left, cost_left)
             OVER (ORDER BY priority DESC, rule, place, currency, customer_id) AS outcome
     FROM placed
 )

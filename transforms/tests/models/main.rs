@@ -6,6 +6,7 @@
 mod engine;
 mod runner;
 mod script;
+mod segments;
 
 use std::path::{Path, PathBuf};
 
