@@ -58,9 +58,7 @@ pub(crate) async fn segment(global: &Global, printer: Printer, arguments: Segmen
     let look = async |as_of| Ok::<_, Error>(Look { models: project.models().await?, rules: &project.config.segments, as_of, printer });
     match arguments.command {
         SegmentCommand::List { segment, limit } => list::list(look(as_of(None)?).await?, segment.as_deref(), limit).await,
-        SegmentCommand::Preview { rule, limit, as_of: flag } => {
-            preview::preview(look(as_of(flag.as_deref())?).await?, &rule, limit).await
-        }
+        SegmentCommand::Preview { rule, limit, as_of: flag } => preview::preview(look(as_of(flag.as_deref())?).await?, &rule, limit).await,
         SegmentCommand::Why { customer, as_of: flag } => why::why(look(as_of(flag.as_deref())?).await?, &customer).await,
         SegmentCommand::Diff { segment, since, limit } => {
             let ledger = project.ledger().await?;
@@ -104,7 +102,8 @@ impl Look<'_> {
     fn rule(&self, name: &str) -> Result<&SegmentRule> {
         self.rules.iter().find(|rule| rule.name == name).ok_or_else(|| {
             let known: Vec<&str> = self.rules.iter().map(|rule| rule.name.as_str()).collect();
-            let hint = if known.is_empty() { "Add a section [segments.NAME].".to_owned() } else { format!("Use one of: {}.", known.join(", ")) };
+            let hint =
+                if known.is_empty() { "Add a section [segments.NAME].".to_owned() } else { format!("Use one of: {}.", known.join(", ")) };
             Error::new(&SEGMENT_UNKNOWN, format!("there is no rule \"{name}\" in the configuration")).hint(hint)
         })
     }

@@ -124,7 +124,8 @@ impl SegmentRule {
         let predicate = section.required("where")?;
         let description = section.text("description")?.unwrap_or_default();
         let discount = discount(&mut section)?;
-        let reason = section.text("reason")?.unwrap_or_else(|| if description.is_empty() { name.replace('_', " ") } else { description.clone() });
+        let reason =
+            section.text("reason")?.unwrap_or_else(|| if description.is_empty() { name.replace('_', " ") } else { description.clone() });
         if reason.len() > REASON_BYTES_MAX {
             return Err(section.error("reason", format!("the reason is longer than {REASON_BYTES_MAX} bytes")));
         }
@@ -136,7 +137,10 @@ impl SegmentRule {
         let valid_days = days(&mut section, "valid_days", 1, None)?;
         let again_after_days = days(&mut section, "again_after_days", 0, Some(AGAIN_AFTER_DAYS_DEFAULT))?;
         let priority = match section.number("priority")?.map(u32::try_from) {
-            None => return Err(missing(&section, "priority", "10").hint("Add `priority = 10` to it: the highest wins where a customer fits several rules.")),
+            None => {
+                return Err(missing(&section, "priority", "10")
+                    .hint("Add `priority = 10` to it: the highest wins where a customer fits several rules."));
+            }
             Some(Ok(priority)) => priority,
             Some(Err(_)) => return Err(section.error("priority", "the priority is too large")),
         };
@@ -171,7 +175,9 @@ fn place(section: &Options, key: &str) -> String {
 }
 
 fn missing(section: &Options, key: &str, example: &str) -> Error {
-    section.error(key, format!("key \"{key}\" is missing in section [{}]", section.path("").trim_end_matches('.'))).hint(format!("Add `{key} = {example}` to it."))
+    section
+        .error(key, format!("key \"{key}\" is missing in section [{}]", section.path("").trim_end_matches('.')))
+        .hint(format!("Add `{key} = {example}` to it."))
 }
 
 fn check_name(name: &str, section: &Options) -> Result<()> {
@@ -210,7 +216,9 @@ fn discount(section: &mut Options) -> Result<Discount> {
     let of = section.text("currency")?;
     match (percent, amount, of) {
         (Some(_), Some(_), _) => Err(section.error("amount", "a rule has both percent and amount").hint("Keep one of the two.")),
-        (None, None, _) => Err(missing(section, "percent", "10").hint("Add `percent = 10`, or `amount = \"10.00\"` and `currency = \"PLN\"`.")),
+        (None, None, _) => {
+            Err(missing(section, "percent", "10").hint("Add `percent = 10`, or `amount = \"10.00\"` and `currency = \"PLN\"`."))
+        }
         (Some(_), None, Some(_)) => Err(section
             .error("currency", "a discount in percent has no currency")
             .hint("Remove it; to reach customers of one currency only, write it into the predicate: currency = 'PLN'.")),

@@ -114,7 +114,10 @@ fn rules_of_segments_are_read_and_put_in_order() {
     assert_eq!(a.max_expected_cost, CostCap::Each(Hundredths::parse("99.90").unwrap()));
     assert_eq!((a.hold_out, win_back.hold_out, win_back.again_after_days), (1.0, 0.0, 90));
     assert_eq!(win_back.discount, Discount::Percent(Hundredths::parse("12.5").unwrap()));
-    assert_eq!((win_back.reason.as_str(), win_back.place.as_str()), ("win back", "demo/pipelines.toml, line 3, key segments.win_back.where"));
+    assert_eq!(
+        (win_back.reason.as_str(), win_back.place.as_str()),
+        ("win back", "demo/pipelines.toml, line 3, key segments.win_back.where")
+    );
     let over = Override::parse("segments.win_back.percent=20", Origin::Flag("--set".to_owned())).unwrap();
     let over = load(RULE, None, &[over]).unwrap();
     assert_eq!(over.segments[0].discount, Discount::Percent(Hundredths::parse("20").unwrap()));

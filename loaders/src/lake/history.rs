@@ -31,10 +31,10 @@ impl Lake {
         let infos: Vec<_> = table.history(None).try_collect().await.map_err(failed)?;
         let newest = table.version().unwrap_or(0);
         // One for each version, newest first.
-        let commits = infos.iter().zip((0..=newest).rev()).map(|(info, version)| Commit {
-            version,
-            run: info.info.get("pipeline.run").and_then(|run| run.as_str()).map(str::to_owned),
-        });
+        let commits = infos
+            .iter()
+            .zip((0..=newest).rev())
+            .map(|(info, version)| Commit { version, run: info.info.get("pipeline.run").and_then(|run| run.as_str()).map(str::to_owned) });
         let mut commits: Vec<Commit> = commits.collect();
         commits.reverse();
         Ok(commits)

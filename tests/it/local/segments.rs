@@ -44,7 +44,10 @@ fn a_rule_is_previewed_granted_listed_explained_and_compared() {
     let cents = |preview: &Value| -> i64 { preview["expected_cost"][0]["amount"].as_str().unwrap().replace('.', "").parse().unwrap() };
     let (granted, held_out) = (preview["outcomes"]["granted"].as_u64().unwrap(), preview["outcomes"]["held_out"].as_u64().unwrap());
     assert!(granted > 0 && held_out > 0, "{preview}");
-    assert_eq!(preview["matched"].as_u64().unwrap(), preview["outcomes"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>());
+    assert_eq!(
+        preview["matched"].as_u64().unwrap(),
+        preview["outcomes"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>()
+    );
     // Twice the discount costs twice as much, up to a cent's rounding for each.
     let difference = cents(&dearer) - 2 * cents(&preview);
     assert!(difference.unsigned_abs() <= 2 * granted && cents(&preview) > 0, "{preview} {dearer}");
@@ -89,7 +92,13 @@ fn a_rule_is_previewed_granted_listed_explained_and_compared() {
     assert_eq!(diff["segments"][0]["went"].as_u64().unwrap(), granted + held_out, "{diff}");
     assert_eq!(project.value("SELECT count(*) AS n FROM offers WHERE kind = 'discount'"), granted.to_string());
     // People get the same in tables.
-    for command in [&["segment", "list"][..], &["segment", "list", "birthdays"], &["segment", "preview", "regulars"], &["segment", "why", &customer], &["segment", "diff"]] {
+    for command in [
+        &["segment", "list"][..],
+        &["segment", "list", "birthdays"],
+        &["segment", "preview", "regulars"],
+        &["segment", "why", &customer],
+        &["segment", "diff"],
+    ] {
         assert!(!project.pipeline(command).succeeded().stdout.is_empty(), "{command:?}");
     }
 }

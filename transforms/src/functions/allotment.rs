@@ -27,15 +27,7 @@ pub const DESCRIPTIONS: &[Description] = &[Description {
 /// The window functions of this subject.
 pub(super) fn functions() -> Vec<WindowUDF> {
     let decimal = DataType::Decimal128(18, 2);
-    let arguments = vec![
-        DataType::Utf8,
-        DataType::Utf8,
-        DataType::Utf8,
-        decimal.clone(),
-        DataType::Boolean,
-        DataType::Int64,
-        decimal,
-    ];
+    let arguments = vec![DataType::Utf8, DataType::Utf8, DataType::Utf8, decimal.clone(), DataType::Boolean, DataType::Int64, decimal];
     vec![WindowUDF::from(Allotment { signature: Signature::exact(arguments, Volatility::Immutable) })]
 }
 

@@ -200,7 +200,10 @@ impl ModelSet {
                 let found = self.get(other).filter(|_| later.contains(other));
                 found.map(|model| model.contract.clone()).ok_or_else(|| {
                     Error::new(&MODEL_INPUT, format!("model \"{table}\" reads \"{PREVIOUS}.{}\" in \"{}\"", other.table(), file.display()))
-                        .hint(format!("A model reads former results of its own ({PREVIOUS}.{}) and of models that are made from it.", table.table()))
+                        .hint(format!(
+                            "A model reads former results of its own ({PREVIOUS}.{}) and of models that are made from it.",
+                            table.table()
+                        ))
                 })
             });
             self.models[at].former = contracts.collect::<Result<_>>()?;
@@ -228,13 +231,7 @@ impl ModelSet {
 }
 
 /// Adds what a statement asks for to a digest.
-fn add_asked(
-    hash: &mut Sha256,
-    names: &BTreeSet<String>,
-    uses_key: bool,
-    parameters: &BTreeMap<String, String>,
-    key: Option<&PrivacyKey>,
-) {
+fn add_asked(hash: &mut Sha256, names: &BTreeSet<String>, uses_key: bool, parameters: &BTreeMap<String, String>, key: Option<&PrivacyKey>) {
     for name in names {
         hash.update(format!("{name:?}={:?}\n", parameters.get(name)));
     }

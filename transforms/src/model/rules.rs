@@ -56,9 +56,10 @@ impl Rules {
             })?;
             let allowed: BTreeSet<TableName> = READABLE.iter().map(|name| TableName::model(name)).collect::<Result<_>>()?;
             if let Some(other) = reads.reads.iter().find(|table| !allowed.contains(table)) {
-                return Err(refused(rule)
-                    .caused_by(format!("it reads table \"{other}\""))
-                    .hint(format!("A predicate is about the columns of {}; a subquery in it may also read {}.", READABLE[0], READABLE[1])));
+                return Err(refused(rule).caused_by(format!("it reads table \"{other}\"")).hint(format!(
+                    "A predicate is about the columns of {}; a subquery in it may also read {}.",
+                    READABLE[0], READABLE[1]
+                )));
             }
         }
         let mut all = Self { rules: rules.to_vec(), statement: Statement::default() };
@@ -74,7 +75,8 @@ impl Rules {
 
     /// The statement of `segments.matches`.
     pub(crate) fn matches(&self) -> String {
-        let none = "SELECT CAST(NULL AS VARCHAR) AS customer_id, CAST(NULL AS VARCHAR) AS rule, CAST(NULL AS VARCHAR) AS reason WHERE false";
+        let none =
+            "SELECT CAST(NULL AS VARCHAR) AS customer_id, CAST(NULL AS VARCHAR) AS rule, CAST(NULL AS VARCHAR) AS reason WHERE false";
         union(self.rules.iter().map(match_of), none)
     }
 
@@ -200,9 +202,9 @@ fn split(expression: Expr, parts: &mut Vec<Expr>) {
 }
 
 fn parse(rule: &SegmentRule) -> Result<Expr> {
-    let wrong = |cause: String| refused(rule).caused_by(cause).hint("Write one condition, such as lifecycle_stage = 'lapsed' AND orders >= 2.");
-    let mut parser =
-        Parser::new(&PostgreSqlDialect {}).try_with_sql(&rule.predicate).map_err(|error| wrong(error.to_string()))?;
+    let wrong =
+        |cause: String| refused(rule).caused_by(cause).hint("Write one condition, such as lifecycle_stage = 'lapsed' AND orders >= 2.");
+    let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(&rule.predicate).map_err(|error| wrong(error.to_string()))?;
     let expression = parser.parse_expr().map_err(|error| wrong(error.to_string()))?;
     match parser.next_token() {
         rest if rest.token == Token::EOF => Ok(expression),

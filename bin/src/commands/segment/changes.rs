@@ -37,7 +37,13 @@ impl Since {
     }
 }
 
-pub(super) async fn diff(look: Look<'_>, ledger: &dyn Ledger, segment: Option<&str>, since: Option<&str>, limit: Option<usize>) -> Result<()> {
+pub(super) async fn diff(
+    look: Look<'_>,
+    ledger: &dyn Ledger,
+    segment: Option<&str>,
+    since: Option<&str>,
+    limit: Option<usize>,
+) -> Result<()> {
     look.need(&[BIRTHDAYS.1, DISCOUNTS.1]).await?;
     let since = match since {
         Some(wanted) => Since::After(status::find(ledger, wanted).await?.run),
@@ -135,7 +141,9 @@ fn report(look: &Look<'_>, since: &Since, changed: Vec<Row>, limit: Option<usize
             Since::After(run) => (run, false),
         };
         let customers: Vec<Value> = changed.into_iter().take(limit).map(Value::Object).collect();
-        return look.printer.json(&json!({ "schema_version": 1, "run": run, "includes_run": counts_itself, "segments": segments, "customers": customers }));
+        return look.printer.json(
+            &json!({ "schema_version": 1, "run": run, "includes_run": counts_itself, "segments": segments, "customers": customers }),
+        );
     }
     let printer = look.printer;
     printer.line(format!("{} {}", printer.styled(Style::Strong, "came and went"), since.words()));

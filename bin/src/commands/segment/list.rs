@@ -25,7 +25,8 @@ pub(super) async fn list(look: Look<'_>, segment: Option<&str>, limit: Option<us
     let chosen = look.chosen(segment).await?;
     let mut summaries = Vec::new();
     if chosen.has_discounts() {
-        summaries.extend(discounts(&look).await?.into_iter().filter(|summary| summary.rule.as_ref().is_some_and(|rule| chosen.has_rule(rule))));
+        summaries
+            .extend(discounts(&look).await?.into_iter().filter(|summary| summary.rule.as_ref().is_some_and(|rule| chosen.has_rule(rule))));
     }
     if chosen.has_birthdays() {
         summaries.push(birthdays(&look).await?);
@@ -129,10 +130,9 @@ async fn discounts(look: &Look<'_>) -> Result<Vec<Summary>> {
 async fn customers(look: &Look<'_>, chosen: &Chosen, limit: usize) -> Result<Vec<Row>> {
     let limit = if limit == usize::MAX { String::new() } else { format!(" LIMIT {limit}") };
     let sql = match chosen {
-        Chosen::Birthdays => format!(
-            "SELECT customer_id, birthday_on, valid_from, valid_to FROM {} ORDER BY birthday_on, customer_id{limit}",
-            BIRTHDAYS.1
-        ),
+        Chosen::Birthdays => {
+            format!("SELECT customer_id, birthday_on, valid_from, valid_to FROM {} ORDER BY birthday_on, customer_id{limit}", BIRTHDAYS.1)
+        }
         chosen => {
             let only = match chosen {
                 Chosen::Rule(rule) => format!(" WHERE rule = {}", literal(rule)),
@@ -155,7 +155,8 @@ fn show_customers(look: &Look<'_>, customers: &[Row], all: u64) {
     let printer = look.printer;
     printer.line("");
     if customers.iter().any(|row| row.contains_key("birthday_on")) {
-        let rows = customers.iter().map(|row| ["customer_id", "birthday_on", "valid_from", "valid_to"].map(|name| text(row, name)).to_vec());
+        let rows =
+            customers.iter().map(|row| ["customer_id", "birthday_on", "valid_from", "valid_to"].map(|name| text(row, name)).to_vec());
         printer.line(table(&["customer", "birthday", "valid from", "to"], &[], rows));
     } else {
         let rows = customers.iter().map(|row| {

@@ -39,7 +39,8 @@ pub(super) async fn preview(look: Look<'_>, name: &str, limit: Option<usize>) ->
          FROM ({DECISIONS}) AS decisions WHERE {rule_is} GROUP BY outcome, currency ORDER BY outcome, currency"
     );
     let counted = look.decisions(&sql).await?;
-    let customers = |outcome: &str| counted.iter().filter(|row| text(row, "outcome") == outcome).map(|row| number(row, "customers")).sum::<u64>();
+    let customers =
+        |outcome: &str| counted.iter().filter(|row| text(row, "outcome") == outcome).map(|row| number(row, "customers")).sum::<u64>();
     let of_granted = |column: &str| -> Vec<(String, String)> {
         let granted = counted.iter().filter(|row| text(row, "outcome") == "granted");
         granted.map(|row| (text(row, "currency"), text(row, column))).collect()
@@ -62,10 +63,12 @@ pub(super) async fn preview(look: Look<'_>, name: &str, limit: Option<usize>) ->
         let money = |amounts: &[(String, String)]| -> Value {
             amounts.iter().map(|(currency, amount)| json!({ "currency": currency, "amount": amount })).collect()
         };
-        return printer.json(&json!({ "schema_version": 1, "rule": name, "as_of": look.as_of, "discount": discount_of(rule), "matched": matched,
+        return printer.json(
+            &json!({ "schema_version": 1, "rule": name, "as_of": look.as_of, "discount": discount_of(rule), "matched": matched,
             "outcomes": outcomes, "expected_cost": money(&costs), "expected_return": money(&returns),
             "has_now": { "members": number(&standing, "members"), "held_out": number(&standing, "held_out") },
-            "customers": first.into_iter().map(Value::Object).collect::<Vec<_>>() }));
+            "customers": first.into_iter().map(Value::Object).collect::<Vec<_>>() }),
+        );
     }
     printer.line(format!(
         "{} {}, {} days, priority {}, as of {}",

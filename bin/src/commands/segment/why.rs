@@ -116,7 +116,11 @@ fn wins(standing: Option<&Row>, verdicts: &[Verdict<'_>]) -> (Option<String>, St
     let next = verdicts.iter().find(|verdict| matches!(verdict.outcome.as_deref(), Some("granted" | "held_out")));
     match next {
         Some(verdict) => {
-            let outcome = if verdict.outcome.as_deref() == Some("held_out") { "would be held out by the next run" } else { "the next run would grant it" };
+            let outcome = if verdict.outcome.as_deref() == Some("held_out") {
+                "would be held out by the next run"
+            } else {
+                "the next run would grant it"
+            };
             (Some(verdict.rule.name.clone()), outcome.to_owned())
         }
         None => (None, "no rule gives this customer anything now".to_owned()),
@@ -160,7 +164,12 @@ fn show(
         yes(is_true(person, "has_left"))
     ));
     match birthday.first() {
-        Some(row) => printer.line(format!("birthday on {}, its offer runs from {} to {}", text(row, "birthday_on"), text(row, "valid_from"), text(row, "valid_to"))),
+        Some(row) => printer.line(format!(
+            "birthday on {}, its offer runs from {} to {}",
+            text(row, "birthday_on"),
+            text(row, "valid_from"),
+            text(row, "valid_to")
+        )),
         None => printer.line("no birthday ahead that is greeted"),
     }
     for row in offers {
