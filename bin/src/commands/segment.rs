@@ -57,12 +57,15 @@ pub(crate) async fn segment(global: &Global, printer: Printer, arguments: Segmen
     let as_of = |flag: Option<&str>| super::run::as_of(&project, flag);
     let look = async |as_of| Ok::<_, Error>(Look { models: project.models().await?, rules: &project.config.segments, as_of, printer });
     match arguments.command {
-        SegmentCommand::List { segment, limit } => list::list(look(as_of(None)?).await?, segment.as_deref(), limit).await,
-        SegmentCommand::Preview { rule, limit, as_of: flag } => preview::preview(look(as_of(flag.as_deref())?).await?, &rule, limit).await,
-        SegmentCommand::Why { customer, as_of: flag } => why::why(look(as_of(flag.as_deref())?).await?, &customer).await,
+        SegmentCommand::List { segment, limit } => Box::pin(list::list(look(as_of(None)?).await?, segment.as_deref(), limit)).await,
+        SegmentCommand::Preview { rule, limit, as_of: flag } => {
+            Box::pin(preview::preview(look(as_of(flag.as_deref())?).await?, &rule, limit)).await
+        }
+        SegmentCommand::Why { customer, as_of: flag } => Box::pin(why::why(look(as_of(flag.as_deref())?).await?, &customer)).await,
         SegmentCommand::Diff { segment, since, limit } => {
             let ledger = project.ledger().await?;
-            changes::diff(look(as_of(None)?).await?, ledger.as_ref(), segment.as_deref(), since.as_deref(), limit).await
+            let look = look(as_of(None)?).await?;
+            Box::pin(changes::diff(look, ledger.as_ref(), segment.as_deref(), since.as_deref(), limit)).await
         }
     }
 }

@@ -224,7 +224,7 @@ fn discount(section: &mut Options) -> Result<Discount> {
             .hint("Remove it; to reach customers of one currency only, write it into the predicate: currency = 'PLN'.")),
         (Some(percent), None, None) => {
             let percent = above_zero(section, "percent", &percent)?;
-            if percent > Hundredths(100_00) {
+            if percent > Hundredths(10_000) {
                 return Err(section.error("percent", "a discount cannot be more than 100 percent"));
             }
             Ok(Discount::Percent(percent))

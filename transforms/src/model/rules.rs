@@ -147,8 +147,8 @@ pub struct Condition {
 impl Condition {
     fn of(expression: &Expr) -> Self {
         let mut names = Names::default();
-        // The visitor never breaks.
-        let _: ControlFlow<()> = expression.visit(&mut names);
+        let walked = expression.visit(&mut names);
+        debug_assert!(walked.is_continue(), "the visitor never breaks");
         Self { sql: expression.to_string(), columns: names.columns, has_subquery: names.has_subquery }
     }
 }

@@ -122,7 +122,7 @@ async fn discounts(look: &Look<'_>) -> Result<Vec<Summary>> {
         if summary.valid_from.is_empty() || from < summary.valid_from {
             summary.valid_from = from;
         }
-        summary.valid_to = summary.valid_to.clone().max(to);
+        summary.valid_to = std::mem::take(&mut summary.valid_to).max(to);
     }
     Ok(summaries)
 }

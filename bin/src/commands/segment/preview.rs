@@ -3,7 +3,7 @@
 use pipeline_core::error::Result;
 use serde_json::{Value, json};
 
-use super::{DECIDES, DISCOUNTS, Look, Row, discount_of, literal, money_words, number, text};
+use super::{DISCOUNTS, Look, Row, discount_of, literal, money_words, number, text};
 use crate::output::{Style, count, table};
 
 /// What became of those whom a rule is for, in the order of the questions, with words for people.
@@ -110,7 +110,7 @@ pub(super) async fn preview(look: Look<'_>, name: &str, limit: Option<usize>) ->
         });
         printer.line(table(&["customer", "expected cost", "return", "valid from", "to", "why"], &[1, 2], rows));
     }
-    printer.note(printer.styled_error(Style::Dim, format!("nothing was written; the next run of {DECIDES} grants it")));
+    printer.note(printer.styled_error(Style::Dim, "nothing was written; a run gives it"));
     Ok(())
 }
 
