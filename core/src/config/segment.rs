@@ -121,7 +121,8 @@ impl SegmentRule {
     pub(super) fn read(name: &str, mut section: Options) -> Result<Self> {
         check_name(name, &section)?;
         let place = place(&section, "where");
-        let predicate = section.required("where")?;
+        // `where = true` is everybody, also without quotes.
+        let predicate = section.scalar("where")?.ok_or_else(|| missing(&section, "where", "\"recency_days > 60\""))?;
         let description = section.text("description")?.unwrap_or_default();
         let discount = discount(&mut section)?;
         let reason =
