@@ -122,6 +122,8 @@ pub(crate) enum Command {
     Query(QueryArguments),
     /// Shows the rows that did not fit, by cause or one by one
     Quarantine(QuarantineArguments),
+    /// Shows who is in a segment and why, what a rule would give, and who came and went
+    Segment(SegmentArguments),
     /// Writes a configuration from what live databases hold
     Init(InitArguments),
     /// Compares what is declared with what the sources hold
@@ -336,6 +338,61 @@ pub(crate) enum QuarantineCommand {
         /// Do not ask.
         #[arg(long)]
         yes: bool,
+    },
+}
+
+/// `pipeline segment`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SegmentArguments {
+    /// What of it.
+    #[command(subcommand)]
+    pub(crate) command: SegmentCommand,
+}
+
+/// What to do with segments.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum SegmentCommand {
+    /// Lists segments and rules with members, those held out and what they cost; or who is in one of them
+    List {
+        /// birthdays, discounts, or a rule.
+        #[arg(value_name = "SEGMENT")]
+        segment: Option<String>,
+        /// So many customers at the most; 20 for people, all for programs, if not given.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Shows whom a rule would give what, as it is configured now, and writes nothing; try it with --set segments.RULE.percent=20
+    Preview {
+        /// The rule.
+        #[arg(value_name = "RULE")]
+        rule: String,
+        /// So many customers at the most; 20 for people, all for programs, if not given.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        /// "Now" for the rule.
+        #[arg(long, value_name = "T", env = "PIPELINE_AS_OF", hide_env = true)]
+        as_of: Option<String>,
+    },
+    /// Shows which rules a customer fits, which condition fails, and what wins
+    Why {
+        /// The customer's id.
+        #[arg(value_name = "CUSTOMER")]
+        customer: String,
+        /// "Now" for the rules.
+        #[arg(long, value_name = "T", env = "PIPELINE_AS_OF", hide_env = true)]
+        as_of: Option<String>,
+    },
+    /// Shows who came and who went in the latest run
+    Diff {
+        /// birthdays, discounts, or a rule; all if not given.
+        #[arg(value_name = "SEGMENT")]
+        segment: Option<String>,
+        /// Since the end of this run instead; the first characters of its id are enough.
+        #[arg(long, value_name = "RUN")]
+        since: Option<String>,
+        /// So many customers at the most; 20 for people, all for programs, if not given.
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
     },
 }
 

@@ -66,6 +66,7 @@ async fn dispatch(arguments: Arguments, printer: Printer) -> pipeline_core::erro
         Command::History(arguments) => commands::status::history(&global, printer, arguments).await,
         Command::Doctor(arguments) => commands::doctor::doctor(&global, printer, arguments).await,
         Command::Query(arguments) => commands::query::query(&global, printer, arguments).await,
+        Command::Segment(arguments) => commands::segment::segment(&global, printer, arguments).await,
         Command::Init(arguments) => commands::init::init(&global, printer, arguments).await,
         Command::Schema(arguments) => commands::schema::schema(&global, printer, arguments).await,
         Command::Quarantine(arguments) => commands::quarantine::quarantine(&global, printer, arguments).await,

@@ -13,10 +13,11 @@ use pipeline_core::model::{Computed, ModelNode, Models};
 use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::window::Timestamp;
-use pipeline_loaders::lake::Lake;
+use pipeline_loaders::lake::{Commit, Lake};
 use pipeline_transforms::lake::LakeModels as OverTables;
 use pipeline_transforms::model::ModelSet;
-use pipeline_transforms::session::{Engine, Options, TableProvider, Tables};
+use pipeline_transforms::model::rules::Rules;
+use pipeline_transforms::session::{EmptyTable, Engine, Options, TableProvider, Tables};
 
 /// The lake's tables as the query engine opens them.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ impl Tables for NoTables {
 pub(crate) struct LakeModels {
     inner: Arc<OverTables>,
     nodes: Vec<ModelNode>,
+    lake: Arc<Lake>,
 }
 
 impl LakeModels {
@@ -67,8 +69,8 @@ impl LakeModels {
         let engine = engine(config, key)?;
         let (url, store) = lake.store();
         engine.register_store(&url, store);
-        let inner = OverTables::new(models, engine, Arc::new(LakeTables { lake, names }), sources(config));
-        Ok(Self { nodes: inner.nodes().to_vec(), inner: Arc::new(inner) })
+        let inner = OverTables::new(models, engine, Arc::new(LakeTables { lake: Arc::clone(&lake), names }), sources(config));
+        Ok(Self { nodes: inner.nodes().to_vec(), inner: Arc::new(inner), lake })
     }
 
     /// Finds mistakes in models and contracts without any data. Returns how many models there are.
@@ -84,12 +86,40 @@ impl LakeModels {
     /// The same models, of which only `made` are made.
     pub(crate) fn narrowed(&self, made: &BTreeSet<TableName>) -> Self {
         let nodes = self.nodes.iter().filter(|node| made.contains(&node.contract.table)).cloned().collect();
-        Self { inner: Arc::clone(&self.inner), nodes }
+        Self { inner: Arc::clone(&self.inner), nodes, lake: Arc::clone(&self.lake) }
     }
 
     /// Answers one statement.
     pub(crate) async fn query(&self, sql: &str, as_of: Timestamp) -> Result<BatchStream> {
         self.inner.session(as_of).query(sql).await
+    }
+
+    /// Answers a query over the common table expressions of a model's statement.
+    pub(crate) async fn look_into(&self, table: &TableName, as_of: Timestamp, sql: &str) -> Result<BatchStream> {
+        self.inner.look_into(table, as_of, sql).await
+    }
+
+    /// Answers one statement that reads a table also as it stood at a version: `FROM former.NAME`, without rows if there is none.
+    pub(crate) async fn query_former(&self, table: &TableName, version: Option<u64>, sql: &str, as_of: Timestamp) -> Result<BatchStream> {
+        let session = self.inner.session(as_of);
+        match version {
+            Some(version) => session.register_table("former", table.table(), self.lake.provider_at(table, version).await?),
+            None => {
+                let empty = session.query(&format!("SELECT * FROM {table} WHERE false")).await?.schema();
+                session.register_table("former", table.table(), Arc::new(EmptyTable::new(empty)));
+            }
+        }
+        session.query(sql).await
+    }
+
+    /// The commits of a table, oldest first.
+    pub(crate) async fn commits(&self, table: &TableName) -> Result<Vec<Commit>> {
+        self.lake.commits(table).await
+    }
+
+    /// Whether the lake has the table.
+    pub(crate) async fn has(&self, table: &TableName) -> Result<bool> {
+        Ok(self.lake.provider(table).await?.is_some())
     }
 }
 
@@ -123,7 +153,8 @@ fn declared(config: &Config, key: Option<&PrivacyKey>) -> Result<ModelSet> {
     if !config.project.models_are_named && !folder.exists() {
         return Ok(ModelSet::default());
     }
-    ModelSet::load(&folder, &config.parameters, key)
+    let models = ModelSet::load(&folder, &config.parameters, key)?;
+    models.with_rules(Rules::new(&config.segments)?, &config.parameters, key)
 }
 
 fn engine(config: &Config, key: Option<PrivacyKey>) -> Result<Engine> {

@@ -14,11 +14,37 @@ greeted_lately AS (
         AND g.valid_from >= plus_days(d.today, -330)
 )
 
-SELECT offer_code, kind, customer_id, granted_at, valid_from, valid_to
+SELECT offer_code, kind, customer_id, granted_at, valid_from, valid_to, rule, discount_kind, discount, currency
 FROM granted
 
 UNION ALL
-SELECT d.offer_code, 'birthday' AS kind, d.customer_id, as_of() AS granted_at, d.valid_from, d.valid_to
+SELECT
+    d.offer_code,
+    'birthday' AS kind,
+    d.customer_id,
+    as_of() AS granted_at,
+    d.valid_from,
+    d.valid_to,
+    NULL AS rule,
+    NULL AS discount_kind,
+    NULL AS discount,
+    NULL AS currency
 FROM birthdays_due AS d
 LEFT ANTI JOIN granted AS g ON d.offer_code = g.offer_code
 LEFT ANTI JOIN greeted_lately AS l ON d.offer_code = l.offer_code
+
+UNION ALL
+SELECT
+    d.offer_code,
+    'discount' AS kind,
+    d.customer_id,
+    as_of() AS granted_at,
+    d.valid_from,
+    d.valid_to,
+    d.rule,
+    d.discount_kind,
+    d.discount,
+    d.currency
+FROM discounts_due AS d
+LEFT ANTI JOIN granted AS g ON d.offer_code = g.offer_code
+WHERE NOT d.is_held_out

@@ -42,6 +42,15 @@ pub static MODEL_INPUT: Code = Code {
     remedy: "Declare the table under its source in the configuration, add the model, or run the pipeline that brings it.",
 };
 
+/// A rule of segments cannot be used.
+pub static RULE: Code = Code {
+    name: "E-SEGMENT-RULE",
+    kind: ErrorKind::Usage,
+    meaning: "A rule of segments has a predicate or a reason that cannot be used: it cannot be parsed, names an unknown column, gives no true or \
+              false, or reads or does what a predicate may not.",
+    remedy: "Correct it in [segments.NAME] of the configuration; docs/segments.md shows what a predicate may say.",
+};
+
 /// A model's statement gives other columns than its contract says.
 pub static MODEL_SCHEMA: Code = Code {
     name: "E-MODEL-SCHEMA",
@@ -100,7 +109,7 @@ pub static STORAGE: Code = Code {
 
 /// Every code of this crate.
 pub const CODES: &[&Code] =
-    &[&MODEL_FILE, &SQL, &MODEL_CYCLE, &MODEL_INPUT, &MODEL_SCHEMA, &MODEL_TEST, &MODEL_TEXT, &PARAMETER, &VALUE, &MEMORY, &STORAGE];
+    &[&MODEL_FILE, &SQL, &MODEL_CYCLE, &MODEL_INPUT, &RULE, &MODEL_SCHEMA, &MODEL_TEST, &MODEL_TEXT, &PARAMETER, &VALUE, &MEMORY, &STORAGE];
 
 /// Whether the memory limit is what an error is about.
 pub(crate) fn is_memory(error: &DataFusionError) -> bool {
@@ -142,6 +151,23 @@ pub(crate) fn failure(what: impl Into<String>, error: DataFusionError) -> Error 
             arrow => arrow_failure(what, &arrow),
         },
         error => shared_failure(what, &error),
+    }
+}
+
+/// The same, with line and column apart if the engine tells them.
+pub(crate) fn located(what: impl Into<String>, error: DataFusionError) -> (Option<(u64, u64)>, Error) {
+    match error {
+        DataFusionError::Context(_, inner) => located(what, *inner),
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            let place = diagnostic.span.map(|span| (span.start.line, span.start.column));
+            let (deeper, error) = located(what, *inner);
+            (place.or(deeper), error)
+        }
+        DataFusionError::Collection(errors) if !errors.is_empty() => {
+            let first = errors.into_iter().next().expect("the guard says that there is one");
+            located(what, first)
+        }
+        error => (None, failure(what, error)),
     }
 }
 

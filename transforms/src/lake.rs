@@ -45,6 +45,16 @@ impl LakeModels {
         self.engine.session(as_of, Some(Arc::clone(&self.tables)))
     }
 
+    /// A query over the common table expressions of a model's statement, over the tables as they stand: what the model would decide
+    /// now, and why. Writes nothing.
+    ///
+    /// # Errors
+    /// Those of [`Session::query`].
+    pub async fn look_into(&self, table: &TableName, as_of: Timestamp, query: &str) -> Result<BatchStream> {
+        let current = self.tables.open(table).await?;
+        self.session(as_of).look_into(self.model(table)?, current, query).await
+    }
+
     fn model(&self, table: &TableName) -> Result<&Model> {
         self.models.get(table).ok_or_else(|| Error::new(&BUG, format!("there is no model \"{table}\"")))
     }

@@ -13,6 +13,7 @@ pub use datafusion::catalog::TableProvider;
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
+pub use datafusion::datasource::empty::EmptyTable;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -176,6 +177,9 @@ impl Engine {
         context.register_catalog(CATALOG, Arc::clone(catalog) as Arc<dyn CatalogProvider>);
         for function in functions::all(bindings) {
             context.register_udf(function);
+        }
+        for function in functions::windows() {
+            context.register_udwf(function);
         }
         context
     }

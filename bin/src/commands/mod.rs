@@ -10,5 +10,6 @@ pub(crate) mod quarantine;
 pub(crate) mod query;
 pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod segment;
 pub(crate) mod settle;
 pub(crate) mod status;

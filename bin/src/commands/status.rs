@@ -30,13 +30,19 @@ pub(crate) async fn status(global: &Global, printer: Printer, arguments: StatusA
         let runs = ledger.runs(None, RUNS_SHOWN).await?;
         return list(printer, &runs);
     };
-    let runs = ledger.runs(None, RUNS_SEARCHED).await?;
-    let mut found = runs.iter().filter(|run| run.run.starts_with(&wanted));
-    let (Some(run), None) = (found.next(), found.next()) else {
-        return Err(Error::new(&RUN_UNKNOWN, format!("no single run has an id that begins with \"{wanted}\"")));
-    };
+    let run = find(ledger.as_ref(), &wanted).await?;
     let entries = ledger.entries(&run.run).await?;
-    show(printer, run, &entries)
+    show(printer, &run, &entries)
+}
+
+/// The run whose id begins like this.
+pub(super) async fn find(ledger: &dyn Ledger, wanted: &str) -> Result<RunOverview> {
+    let runs = ledger.runs(None, RUNS_SEARCHED).await?;
+    let mut found = runs.into_iter().filter(|run| run.run.starts_with(wanted));
+    match (found.next(), found.next()) {
+        (Some(run), None) => Ok(run),
+        _ => Err(Error::new(&RUN_UNKNOWN, format!("no single run has an id that begins with \"{wanted}\""))),
+    }
 }
 
 pub(crate) async fn history(global: &Global, printer: Printer, arguments: HistoryArguments) -> Result<()> {

@@ -40,14 +40,7 @@ impl Writer {
         match self.printer.form {
             OutputForm::Human => self.keep(batch),
             OutputForm::Json | OutputForm::Ndjson => {
-                for row in 0..batch.num_rows() {
-                    let object: Map<String, Value> = batch
-                        .schema_ref()
-                        .fields()
-                        .iter()
-                        .zip(batch.columns())
-                        .map(|(field, column)| Ok((field.name().clone(), value(column, row)?)))
-                        .collect::<Result<_>>()?;
+                for object in objects(batch)? {
                     let object = Value::Object(object);
                     if self.printer.form == OutputForm::Ndjson {
                         self.printer.line(object);
@@ -92,6 +85,15 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// The rows of a batch as JSON objects.
+pub(crate) fn objects(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>> {
+    let object = |row: usize| {
+        let fields = batch.schema_ref().fields().iter().zip(batch.columns());
+        fields.map(|(field, column)| Ok((field.name().clone(), value(column, row)?))).collect::<Result<_>>()
+    };
+    (0..batch.num_rows()).map(object).collect()
 }
 
 fn is_number(field: &Arc<Field>) -> bool {

@@ -121,6 +121,23 @@ impl Options {
         }
     }
 
+    /// A number, or a section of numbers by name; each as text.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub fn amounts(&mut self, key: &str) -> Result<Option<Vec<(Option<String>, String)>>> {
+        if !matches!(self.table.get(key), Some(Value::Table(_))) {
+            return Ok(self.scalar(key)?.map(|text| vec![(None, text)]));
+        }
+        let mut named = self.section(key)?;
+        let mut amounts = Vec::new();
+        for name in named.keys() {
+            let text = named.scalar(&name)?.unwrap_or_default();
+            amounts.push((Some(name), text));
+        }
+        Ok(Some(amounts))
+    }
+
     /// A list of texts; one text counts as a list of one.
     ///
     /// # Errors

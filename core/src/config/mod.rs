@@ -10,6 +10,7 @@ mod kind;
 pub mod layers;
 mod project;
 mod secret;
+mod segment;
 mod source;
 mod units;
 
@@ -20,6 +21,7 @@ pub use kind::{KindError, Options};
 pub use layers::{Layers, Origin, Override};
 pub use project::{Privacy, Project, Settings};
 pub use secret::{SECRET, Secret, SecretSource};
+pub use segment::{CostCap, Discount, Hundredths, SegmentRule};
 pub use source::{DEFAULT_LOOKBACK, SourceConfig, TableConfig};
 pub use units::{parse_bytes, parse_share};
 
@@ -32,6 +34,9 @@ pub static CONFIG: Code = Code {
     meaning: "The configuration file is missing, cannot be read, holds an unknown key, or contradicts itself.",
     remedy: "Correct the named key; `pipeline config show` prints every value and where it came from.",
 };
+
+/// Schemas that statements know already: the models, their former results, and the rules of segments.
+const RESERVED: &[&str] = &["marts", "previous", "segments"];
 
 /// Where a destination is, and what goes there.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +83,8 @@ pub struct Config {
     pub destinations: BTreeMap<String, DestinationConfig>,
     /// Pipelines by name.
     pub pipelines: BTreeMap<String, PipelineConfig>,
+    /// Rules of segments, the one that wins first.
+    pub segments: Vec<SegmentRule>,
     /// Amazon Web Services: region, endpoint, credentials; read by those who speak to it.
     pub aws: Options,
     /// Traces: where to send them; read by who sends.
@@ -107,6 +114,11 @@ impl Config {
         }
         let mut sources = BTreeMap::new();
         for (name, section) in root.sections("sources")? {
+            if RESERVED.contains(&name.as_str()) {
+                return Err(layers
+                    .error(&format!("sources.{name}"), format!("a source cannot be called \"{name}\": models find something else there"))
+                    .hint("Give the source another name."));
+            }
             sources.insert(name.clone(), SourceConfig::read(&name, section, &project)?);
         }
         let mut destinations = BTreeMap::new();
@@ -136,11 +148,16 @@ impl Config {
             }
             pipelines.insert(name, pipeline);
         }
+        let mut segments = Vec::new();
+        for (name, section) in root.sections("segments")? {
+            segments.push(SegmentRule::read(&name, section)?);
+        }
+        segments.sort_by(|one, other| other.priority.cmp(&one.priority).then_with(|| one.name.cmp(&other.name)));
         let aws = root.section("aws")?;
         let telemetry = root.section("telemetry")?;
         root.end()?;
         let profile = layers.profile().map(str::to_owned);
-        Ok(Self { folder, profile, project, parameters, sources, destinations, pipelines, aws, telemetry, layers })
+        Ok(Self { folder, profile, project, parameters, sources, destinations, pipelines, segments, aws, telemetry, layers })
     }
 
     /// The pipeline of that name.

@@ -93,3 +93,72 @@ fn sizes_and_shares() {
     assert_eq!(parse_share("0.1%"), Some(0.001));
     assert_eq!(parse_share("150%"), None);
 }
+
+const RULE: &str = r#"
+[segments.win_back]
+where = "recency_days > 60"
+percent = 12.5
+valid_days = 14
+priority = 10
+"#;
+
+#[test]
+fn rules_of_segments_are_read_and_put_in_order() {
+    let more = "[segments.b]\nwhere = \"true\"\namount = 5\ncurrency = \"PLN\"\nvalid_days = 1\npriority = 20\nmax_expected_cost = { PLN = 0 }\n\
+                [segments.a]\nwhere = \"true\"\npercent = 100\nvalid_days = 1\npriority = 10\nmax_expected_cost = \"99.9\"\nhold_out = \"100%\"\n";
+    let rules = load(&format!("{RULE}{more}"), None, &[]).unwrap().segments;
+    assert_eq!(rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["b", "a", "win_back"]);
+    let [b, a, win_back] = rules.as_slice() else { panic!("{rules:?}") };
+    assert_eq!(b.discount, Discount::Amount { amount: Hundredths::parse("5.00").unwrap(), currency: "PLN".to_owned() });
+    assert_eq!(b.max_expected_cost, CostCap::Of(vec![("PLN".to_owned(), Hundredths::parse("0").unwrap())]));
+    assert_eq!(a.max_expected_cost, CostCap::Each(Hundredths::parse("99.90").unwrap()));
+    assert_eq!((a.hold_out, win_back.hold_out, win_back.again_after_days), (1.0, 0.0, 90));
+    assert_eq!(win_back.discount, Discount::Percent(Hundredths::parse("12.5").unwrap()));
+    assert_eq!(
+        (win_back.reason.as_str(), win_back.place.as_str()),
+        ("win back", "demo/pipelines.toml, line 3, key segments.win_back.where")
+    );
+    let over = Override::parse("segments.win_back.percent=20", Origin::Flag("--set".to_owned())).unwrap();
+    let over = load(RULE, None, &[over]).unwrap();
+    assert_eq!(over.segments[0].discount, Discount::Percent(Hundredths::parse("20").unwrap()));
+}
+
+#[test]
+fn rules_of_segments_that_contradict_themselves_are_refused() {
+    for (instead, of, words) in [
+        ("percent = 10\namount = 5\ncurrency = \"PLN\"", "percent = 12.5", "both percent and amount"),
+        ("", "percent = 12.5", "\"percent\" is missing"),
+        ("amount = 5", "percent = 12.5", "\"currency\" is missing"),
+        ("amount = 5\ncurrency = \"zloty\"", "percent = 12.5", "not a currency"),
+        ("percent = 5\ncurrency = \"PLN\"", "percent = 12.5", "has no currency"),
+        ("percent = -5", "percent = 12.5", "not a number above 0"),
+        ("percent = 0", "percent = 12.5", "not a number above 0"),
+        ("percent = 12.345", "percent = 12.5", "at most two decimals"),
+        ("percent = 101", "percent = 12.5", "more than 100 percent"),
+        ("valid_days = 0", "valid_days = 14", "1 to 3650 days"),
+        ("valid_days = -1", "valid_days = 14", "should be a whole number"),
+        ("", "valid_days = 14", "\"valid_days\" is missing"),
+        ("", "priority = 10", "\"priority\" is missing"),
+        ("priority = -1", "priority = 10", "should be a whole number"),
+        ("priority = 10\nhold_out = \"101%\"", "priority = 10", "not a share"),
+        ("priority = 10\nhold_out = \"-1%\"", "priority = 10", "not a share"),
+        ("priority = 10\nmax_customers = -1", "priority = 10", "should be a whole number"),
+        ("priority = 10\nmax_expected_cost = -1", "priority = 10", "not an amount"),
+        ("priority = 10\nmax_expected_cost = { PLN = -1 }", "priority = 10", "not an amount"),
+        ("priority = 10\nmax_expected_cost = { zloty = 1 }", "priority = 10", "not a currency"),
+        ("priority = 10\nagain_after_days = -1", "priority = 10", "should be a whole number"),
+        ("priority = 10\nmax_custmers = 1", "priority = 10", "unknown key \"max_custmers\""),
+        ("", "where = \"recency_days > 60\"", "\"where\" is missing"),
+        ("[segments.Win]", "[segments.win_back]", "cannot be called \"Win\""),
+        ("[segments.birthdays]", "[segments.win_back]", "a segment \"birthdays\" already"),
+    ] {
+        assert!(RULE.contains(of), "{of}");
+        let error = load(&RULE.replace(of, instead), None, &[]).unwrap_err();
+        assert!(error.message().contains(words), "{instead}: {error:?}");
+        assert!(error.causes().join(" ").contains("demo/pipelines.toml, line"), "{instead}: {error:?}");
+    }
+    let capped = RULE.replace("percent = 12.5", "amount = 5\ncurrency = \"PLN\"\nmax_expected_cost = { EUR = 1 }");
+    assert!(load(&capped, None, &[]).unwrap_err().message().contains("cap in another currency"));
+    let source = FILE.replace("sources.shop", "sources.segments");
+    assert!(load(&source, None, &[]).unwrap_err().message().contains("a source cannot be called"));
+}

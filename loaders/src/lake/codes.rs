@@ -38,8 +38,16 @@ pub static LAKE_MEMORY: Code = Code {
     remedy: "Raise `memory_limit` in [project], or load smaller windows with `pipeline backfill`.",
 };
 
+/// A former state of a table is asked for that is gone.
+pub static LAKE_HISTORY: Code = Code {
+    name: "E-LAKE-HISTORY",
+    kind: ErrorKind::Usage,
+    meaning: "The lake does not keep a table any more as it stood so long ago.",
+    remedy: "Ask for a later run; `pipeline history NAME` lists them.",
+};
+
 /// The codes of this folder.
-pub const CODES: &[&Code] = &[&LAKE, &LAKE_DENIED, &LAKE_KEY, &LAKE_MEMORY, &FENCED, &SCHEMA_CHANGE];
+pub const CODES: &[&Code] = &[&LAKE, &LAKE_DENIED, &LAKE_KEY, &LAKE_MEMORY, &LAKE_HISTORY, &FENCED, &SCHEMA_CHANGE];
 
 /// Whether another commit came first.
 pub(super) fn is_conflict(error: &DeltaTableError) -> bool {

@@ -10,6 +10,7 @@
 //! file in the work folder that no reader sees.
 
 mod codes;
+mod history;
 mod maintain;
 mod publish;
 mod schema;
@@ -37,7 +38,8 @@ use pipeline_core::name::TableName;
 use pipeline_core::turns::Turns;
 use url::Url;
 
-pub use codes::{CODES, LAKE, LAKE_DENIED, LAKE_KEY, LAKE_MEMORY};
+pub use codes::{CODES, LAKE, LAKE_DENIED, LAKE_HISTORY, LAKE_KEY, LAKE_MEMORY};
+pub use history::Commit;
 
 use codes::delta_error;
 

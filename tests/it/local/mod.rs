@@ -6,6 +6,7 @@ mod marts;
 mod privacy;
 mod quarantine;
 mod runs;
+mod segments;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

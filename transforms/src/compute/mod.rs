@@ -54,9 +54,9 @@ impl Session {
             }
         }
         if model.uses_previous {
-            let empty = || Arc::new(EmptyTable::new(model.contract.schema())) as Arc<dyn TableProvider>;
-            session.register_table(PREVIOUS, model.table().table(), current.clone().unwrap_or_else(empty));
+            session.register_former(&model.contract, current.clone())?;
         }
+        session.register_asked(model).await?;
         let table = model.table();
         let result = Box::pin(session.materialize(model)).instrument(tracing::info_span!("statement", model = %table)).await?;
         let warnings = Box::pin(checks::check(&session, model, &result)).instrument(tracing::info_span!("checks", model = %table)).await?;
@@ -75,6 +75,51 @@ impl Session {
         let frame = self.context().read_table(table).and_then(|frame| typed(frame, &contract.schema(), Missing::IsNull));
         let rows = crate::session::stream(what, frame.map_err(|error| failure(what, error))?).await?;
         Ok(with_schema(rows, contract.schema()))
+    }
+
+    /// A query over the common table expressions of a model's statement, as of the session's instant; `current` is the model's
+    /// table as it stands.
+    ///
+    /// # Errors
+    /// Those of [`Session::query`].
+    pub async fn look_into(&self, model: &Model, current: Option<Arc<dyn TableProvider>>, query: &str) -> Result<BatchStream> {
+        let session = self.private();
+        session.register_former(&model.contract, current)?;
+        session.register_asked(model).await?;
+        session.query(&model.with_query(query)?).await
+    }
+
+    /// Makes known what a model's statement reads beside tables: former results of models made from it, and rules.
+    async fn register_asked(&self, model: &Model) -> Result<()> {
+        for contract in &model.former {
+            let what = || format!("table \"{}\" cannot be opened", contract.table);
+            let current = match self.has(&contract.table).await? {
+                true => {
+                    let reference = datafusion::common::TableReference::partial(contract.table.schema(), contract.table.table());
+                    Some(self.context().table_provider(reference).await.map_err(|error| failure(what(), error))?)
+                }
+                false => None,
+            };
+            self.register_former(contract, current)?;
+        }
+        match &model.rules {
+            Some(rules) => rules.register(self).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A table as it stood, with the columns that its contract has now; without rows if there was none.
+    fn register_former(&self, contract: &Contract, current: Option<Arc<dyn TableProvider>>) -> Result<()> {
+        let what = || format!("former result of model \"{}\" cannot be read", contract.table);
+        let former = match current {
+            None => Arc::new(EmptyTable::new(contract.schema())) as Arc<dyn TableProvider>,
+            Some(current) => {
+                let frame = self.context().read_table(current).and_then(|frame| typed(frame, &contract.schema(), Missing::IsNull));
+                frame.map_err(|error| failure(what(), error))?.into_view()
+            }
+        };
+        self.register_table(PREVIOUS, contract.table.table(), former);
+        Ok(())
     }
 
     async fn materialize(&self, model: &Model) -> Result<Spilled> {
@@ -128,6 +173,10 @@ pub async fn check_models(session: &Session, models: &ModelSet, sources: &[Contr
         if model.uses_previous {
             session.register_table(PREVIOUS, model.table().table(), Arc::new(EmptyTable::new(model.contract.schema())));
         }
+        if let Some(rules) = &model.rules {
+            Box::pin(rules.check(&session)).await?;
+        }
+        session.register_asked(model).await?;
         Box::pin(session.plan(model)).await?;
         checks::check_plans(&session, model).await?;
     }

@@ -5,11 +5,13 @@
 //! | [`geo`] | `h3_cell` `h3_parent` `h3_center_lat` `h3_center_lng` `h3_boundary_wkt` `h3_disk` `distance_m` |
 //! | [`calendar`] | `business_date` `local_date` `local_hour` `known_time_zone` `next_birthday` `plus_days` `minutes_between` |
 //! | [`lists`] | `list_sum` `list_find` `list_percentile` `list_mode` `list_count_distinct` `list_to_json` |
+//! | [`allotment`] | `allotment`, a window function |
 //! | [`bound`] | `as_of` `parameter` `parameter_text` `parameter_int` `parameter_ints` `keyed_hash` |
 //!
 //! All of them give NULL where an argument is NULL, unless they say otherwise, and all of them are pure: `as_of`, the
 //! parameters and the key are bound when the session is made. So the optimizer computes calls with constant arguments once.
 
+pub mod allotment;
 pub mod bound;
 pub mod calendar;
 pub mod geo;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
-use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, WindowUDF, create_udf};
 
 /// A function as the reference page shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub struct Description {
 /// Every function's description, by subject.
 #[must_use]
 pub fn descriptions() -> Vec<Description> {
-    [geo::DESCRIPTIONS, calendar::DESCRIPTIONS, lists::DESCRIPTIONS, bound::DESCRIPTIONS].concat()
+    [geo::DESCRIPTIONS, calendar::DESCRIPTIONS, lists::DESCRIPTIONS, allotment::DESCRIPTIONS, bound::DESCRIPTIONS].concat()
 }
 
 /// Every function, bound to a run.
@@ -46,6 +48,11 @@ pub(crate) fn all(bindings: &Arc<bound::Bindings>) -> Vec<ScalarUDF> {
     functions.extend(lists::functions());
     functions.extend(bound::functions(bindings));
     functions
+}
+
+/// Every window function.
+pub(crate) fn windows() -> Vec<WindowUDF> {
+    allotment::functions()
 }
 
 /// What a function refuses. Texts name the function and what its author controls, never a row's value.
@@ -124,6 +131,9 @@ pub(crate) mod testing {
         let context = SessionContext::new();
         for function in super::all(&bindings) {
             context.register_udf(function);
+        }
+        for function in super::windows() {
+            context.register_udwf(function);
         }
         context
     }

@@ -33,6 +33,17 @@ pub(super) fn ordered(models: Vec<Model>) -> Result<Vec<Model>> {
     Ok(ordered)
 }
 
+/// The models that read a table, and those that read them; `models` are in order.
+pub(super) fn made_from(models: &[Model], table: &TableName) -> BTreeSet<TableName> {
+    let mut made: BTreeSet<TableName> = BTreeSet::new();
+    for model in models {
+        if model.inputs.iter().any(|input| input == table || made.contains(input)) {
+            made.insert(model.table().clone());
+        }
+    }
+    made
+}
+
 /// One circle among models of which each reads another one of them: `a reads b reads a`.
 fn circle(models: &[Model]) -> String {
     let by_name: BTreeMap<&TableName, &Model> = models.iter().map(|model| (model.table(), model)).collect();

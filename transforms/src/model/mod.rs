@@ -2,14 +2,17 @@
 //!
 //! `sql/base/orders.sql` with `sql/base/orders.toml` beside it is the model `orders`; folders are only for order. What a model
 //! reads is taken from its parsed statement: `FROM orders` is a model, `FROM shop.orders` an extracted table, and
-//! `FROM previous.NAME` is the model's own result as it stood before, which makes no edge in the graph.
+//! `FROM previous.NAME` is the model's own result as it stood before, or that of a model made from it, which makes no edge in the
+//! graph. `FROM segments.rules` and `FROM segments.matches` are the rules of segments: see [`rules`].
 
 mod contract;
 mod graph;
+pub mod rules;
 mod statement;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
@@ -23,9 +26,10 @@ pub use contract::{DataTest, Severity, TestKind};
 
 use crate::errors::{MODEL_FILE, MODEL_INPUT};
 use contract::ModelContract;
+use rules::{Rules, SEGMENTS};
 use statement::Statement;
 
-/// The schema in which a model reads its own former result.
+/// The schema in which a model reads its own former result, or that of a model made from it.
 pub const PREVIOUS: &str = "previous";
 
 /// A statement and what it promises.
@@ -43,6 +47,10 @@ pub struct Model {
     pub inputs: Vec<TableName>,
     /// Whether it reads its own former result.
     pub uses_previous: bool,
+    /// Contracts of other models whose former results it reads: models that are made from it.
+    pub former: Vec<Contract>,
+    /// The rules of segments, if it reads them.
+    pub rules: Option<Arc<Rules>>,
     /// Whether it asks for the as-of instant.
     pub uses_as_of: bool,
     /// What its result has to pass.
@@ -74,7 +82,8 @@ impl Model {
         }
     }
 
-    fn read(file: &Path, parameters: &BTreeMap<String, String>, key: Option<&PrivacyKey>) -> Result<Self> {
+    /// The model, and the others whose former results it reads.
+    fn read(file: &Path, parameters: &BTreeMap<String, String>, key: Option<&PrivacyKey>) -> Result<(Self, Vec<TableName>)> {
         let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let table = TableName::model(stem).map_err(|error| error.context(format!("file \"{}\" names no model", file.display())))?;
         let sql = read(file)?;
@@ -84,14 +93,14 @@ impl Model {
         let declared = ModelContract::parse(&table, &contract_text, &contract_file)?;
         let mut inputs = Vec::new();
         let mut uses_previous = false;
+        let mut former = Vec::new();
+        let mut rules = None;
         for reference in statement.reads {
-            if reference.schema() != PREVIOUS {
-                inputs.push(reference);
-            } else if reference.table() == table.table() {
-                uses_previous = true;
-            } else {
-                return Err(Error::new(&MODEL_INPUT, format!("model \"{table}\" reads \"{reference}\" in \"{}\"", file.display()))
-                    .hint(format!("A model reads only its own former result: {PREVIOUS}.{}.", table.table())));
+            match reference.schema() {
+                PREVIOUS if reference.table() == table.table() => uses_previous = true,
+                PREVIOUS => former.push(TableName::model(reference.table())?),
+                SEGMENTS => rules = Some(rules::none()),
+                _ => inputs.push(reference),
             }
         }
         let mut hash = Sha256::new();
@@ -99,26 +108,31 @@ impl Model {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        for name in &statement.parameters {
-            hash.update(format!("{name:?}={:?}\n", parameters.get(name)));
-        }
-        if statement.uses_key {
-            // A hash of a constant tells one key from another without telling the key.
-            hash.update(key.map(|key| key.hash(b"models")).unwrap_or_default());
-        }
-        Ok(Self {
+        add_asked(&mut hash, &statement.parameters, statement.uses_key, parameters, key);
+        let model = Self {
             contract: declared.contract,
             grain: declared.grain,
             sql,
             file: file.to_path_buf(),
             inputs,
             uses_previous,
+            former: Vec::new(),
+            rules,
             uses_as_of: statement.uses_as_of,
             tests: declared.tests,
             units: declared.units,
             layout: declared.layout,
             digest: hex::encode(hash.finalize()),
-        })
+        };
+        Ok((model, former))
+    }
+
+    /// The common table expressions of the statement, with another query after them.
+    ///
+    /// # Errors
+    /// [`SQL`](crate::errors::SQL) if the statement cannot be parsed.
+    pub fn with_query(&self, query: &str) -> Result<String> {
+        Statement::with(&self.sql, &self.file).map(|with| format!("{with} {query}"))
     }
 }
 
@@ -140,16 +154,61 @@ impl ModelSet {
         statement_files(folder, &mut files)?;
         files.sort();
         let mut models: Vec<Model> = Vec::with_capacity(files.len());
+        let mut former: BTreeMap<TableName, Vec<TableName>> = BTreeMap::new();
         for file in &files {
-            let model = Model::read(file, parameters, key)?;
+            let (model, reads) = Model::read(file, parameters, key)?;
             if let Some(twin) = models.iter().find(|other| other.table() == model.table()) {
                 let (one, two) = (twin.file.display(), file.display());
                 return Err(Error::new(&MODEL_FILE, format!("model \"{}\" is declared by \"{one}\" and by \"{two}\"", model.table()))
                     .hint("Rename one of the files: a model's name is its file's, whatever the folder."));
             }
+            former.insert(model.table().clone(), reads);
             models.push(model);
         }
-        Ok(Self { models: graph::ordered(models)? })
+        let mut set = Self { models: graph::ordered(models)? };
+        set.find_former(&former)?;
+        Ok(set)
+    }
+
+    /// The same models with the rules of segments: what the predicates read is what the models read that ask for them.
+    ///
+    /// # Errors
+    /// [`MODEL_CYCLE`](crate::errors::MODEL_CYCLE) or [`MODEL_INPUT`] if the rules read what is made from them or does not exist.
+    pub fn with_rules(mut self, rules: Rules, parameters: &BTreeMap<String, String>, key: Option<&PrivacyKey>) -> Result<Self> {
+        let rules = Arc::new(rules);
+        for model in self.models.iter_mut().filter(|model| model.rules.is_some()) {
+            let mut hash = Sha256::new();
+            hash.update(&model.digest);
+            hash.update(rules.digest_text());
+            add_asked(&mut hash, &rules.statement.parameters, rules.statement.uses_key, parameters, key);
+            model.digest = hex::encode(hash.finalize());
+            model.uses_as_of |= rules.statement.uses_as_of;
+            let inputs: BTreeSet<TableName> = model.inputs.iter().chain(&rules.statement.reads).cloned().collect();
+            model.inputs = inputs.into_iter().collect();
+            model.rules = Some(Arc::clone(&rules));
+        }
+        self.models = graph::ordered(self.models)?;
+        Ok(self)
+    }
+
+    /// A former result is well defined if its model is made later in the same run, so that it still stands.
+    fn find_former(&mut self, former: &BTreeMap<TableName, Vec<TableName>>) -> Result<()> {
+        for at in 0..self.models.len() {
+            let (table, file) = (self.models[at].table().clone(), self.models[at].file.clone());
+            let later = graph::made_from(&self.models, &table);
+            let contracts = former.get(&table).into_iter().flatten().map(|other| {
+                let found = self.get(other).filter(|_| later.contains(other));
+                found.map(|model| model.contract.clone()).ok_or_else(|| {
+                    Error::new(&MODEL_INPUT, format!("model \"{table}\" reads \"{PREVIOUS}.{}\" in \"{}\"", other.table(), file.display()))
+                        .hint(format!(
+                            "A model reads former results of its own ({PREVIOUS}.{}) and of models that are made from it.",
+                            table.table()
+                        ))
+                })
+            });
+            self.models[at].former = contracts.collect::<Result<_>>()?;
+        }
+        Ok(())
     }
 
     /// The models, each after those it reads.
@@ -168,6 +227,17 @@ impl ModelSet {
     #[must_use]
     pub fn nodes(&self) -> Vec<ModelNode> {
         self.models.iter().map(Model::node).collect()
+    }
+}
+
+/// Adds what a statement asks for to a digest.
+fn add_asked(hash: &mut Sha256, names: &BTreeSet<String>, uses_key: bool, parameters: &BTreeMap<String, String>, key: Option<&PrivacyKey>) {
+    for name in names {
+        hash.update(format!("{name:?}={:?}\n", parameters.get(name)));
+    }
+    if uses_key {
+        // A hash of a constant tells one key from another without telling the key.
+        hash.update(key.map(|key| key.hash(b"models")).unwrap_or_default());
     }
 }
 

@@ -22,7 +22,7 @@ const UNREPEATABLE: &[&str] =
     &["now", "current_timestamp", "current_date", "current_time", "localtimestamp", "today", "random", "rand", "uuid", "gen_random_uuid"];
 
 /// What a model's statement reads and asks for.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Statement {
     /// Tables, in order of their names, each once; common table expressions are none.
     pub(super) reads: Vec<TableName>,
@@ -53,6 +53,19 @@ impl Statement {
             ControlFlow::Continue(()) => Ok(statement),
             ControlFlow::Break(problem) => Err(Error::new(&SQL, what()).caused_by(problem)),
         }
+    }
+
+    /// The common table expressions of a statement; empty if it has none.
+    pub(super) fn with(sql: &str, file: &Path) -> Result<String> {
+        let parsed = parse(sql).map_err(|error| failure(format!("statement in file \"{}\" cannot be used", file.display()), error))?;
+        let with = match parsed {
+            Parsed::Statement(statement) => match *statement {
+                SqlStatement::Query(query) => query.with.map(|with| with.to_string()),
+                _ => None,
+            },
+            _ => None,
+        };
+        Ok(with.unwrap_or_default())
     }
 
     fn call(&mut self, expression: &Expr) -> Result<(), String> {

@@ -6,12 +6,14 @@
 mod engine;
 mod runner;
 mod script;
+mod segments;
 
 use std::path::{Path, PathBuf};
 
 use pipeline_core::config::Config;
 use pipeline_core::contract::Contract;
 use pipeline_transforms::model::ModelSet;
+use pipeline_transforms::model::rules::Rules;
 
 /// The repository's root.
 fn root() -> PathBuf {
@@ -37,7 +39,8 @@ fn models(config: &Config) -> ModelSet {
 async fn every_model_gives_what_its_contract_declares() {
     let config = config();
     let session = engine::engine(&config.parameters).session("2025-11-04T06:00:00Z".parse().unwrap(), None);
-    let models = models(&config);
+    let rules = Rules::new(&config.segments).unwrap_or_else(|error| panic!("{error:?}"));
+    let models = models(&config).with_rules(rules, &config.parameters, None).unwrap_or_else(|error| panic!("{error:?}"));
     let made = models.models().iter().map(|model| model.table().clone()).collect();
     let checked = pipeline_transforms::compute::check_models(&session, &models, &sources(&config), &made).await;
     checked.unwrap_or_else(|error| panic!("{error:?}"));

@@ -1,6 +1,7 @@
 //! Runs a script: given tables in memory, models computed as in a run, queries compared line by line.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,9 +11,11 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
+use pipeline_core::config::Config;
 use pipeline_core::contract::{Contract, DELETED_COLUMN};
 use pipeline_core::name::TableName;
 use pipeline_core::window::Timestamp;
+use pipeline_transforms::model::rules::Rules;
 use pipeline_transforms::model::{Model, ModelSet};
 use pipeline_transforms::session::Session;
 
@@ -20,8 +23,10 @@ use crate::engine::engine;
 use crate::script::{Block, Script, Step};
 
 pub(crate) struct Runner<'a> {
-    models: &'a ModelSet,
+    models: ModelSet,
     sources: &'a [Contract],
+    /// Rules of segments: sections of a configuration by name.
+    segments: BTreeMap<String, String>,
     parameters: BTreeMap<String, String>,
     as_of: Timestamp,
     /// Every table as it stands: given, or made by a model.
@@ -30,9 +35,17 @@ pub(crate) struct Runner<'a> {
 }
 
 impl<'a> Runner<'a> {
-    pub(crate) fn new(models: &'a ModelSet, sources: &'a [Contract], parameters: &BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(models: &ModelSet, sources: &'a [Contract], parameters: &BTreeMap<String, String>) -> Self {
         let as_of = "2025-11-04T06:00:00Z".parse().unwrap();
-        let mut runner = Self { models, sources, parameters: parameters.clone(), as_of, tables: BTreeMap::new(), changes: BTreeMap::new() };
+        let mut runner = Self {
+            models: models.clone(),
+            sources,
+            segments: BTreeMap::new(),
+            parameters: parameters.clone(),
+            as_of,
+            tables: BTreeMap::new(),
+            changes: BTreeMap::new(),
+        };
         // Extracted tables exist, with nothing in them, until they are given; so do the marts that a model reads.
         for contract in sources {
             runner.tables.insert(contract.table.clone(), memory(&contract.schema(), vec![]));
@@ -73,6 +86,13 @@ impl<'a> Runner<'a> {
             Step::Parameter { name, value } => {
                 self.parameters.insert(name.clone(), value.clone());
             }
+            Step::Segment { name, keys } => {
+                self.segments.insert(name.clone(), format!("[segments.{name}]\n{keys}\n"));
+                let text: String = self.segments.values().cloned().collect();
+                let config = Config::load(Path::new("segments.toml"), &text, None, &[]).map_err(text_of)?;
+                let rules = Rules::new(&config.segments).map_err(text_of)?;
+                self.models = self.models.clone().with_rules(rules, &self.parameters, None).map_err(text_of)?;
+            }
             Step::Given { table, common, rows } => {
                 let table_rows = self.given(table, common, rows)?;
                 self.tables.insert(table.clone(), table_rows);
@@ -108,7 +128,8 @@ impl<'a> Runner<'a> {
 
     /// Computes a model that is current already or not, and keeps its result, its changes, and the promise between them.
     async fn model(&mut self, table: &TableName) -> Result<(), String> {
-        let model = self.models.get(table).ok_or("no such model")?;
+        let models = self.models.clone();
+        let model = models.get(table).ok_or("no such model")?;
         for input in model.inputs.iter().filter(|input| input.is_model() && !self.tables.contains_key(*input)).cloned().collect::<Vec<_>>()
         {
             Box::pin(self.model(&input)).await?;
@@ -168,6 +189,10 @@ impl<'a> Runner<'a> {
         let batches = reader.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
         Ok(memory(&schema, batches))
     }
+}
+
+fn text_of(error: pipeline_core::error::Error) -> String {
+    format!("{error:?}")
 }
 
 /// The table before, without the keys that changed, and the changed rows that are there.

@@ -6,6 +6,10 @@
 //!
 //! parameter leap_day mar1
 //!
+//! segment regulars                    a rule of the configuration's [segments], from here on; its keys stand below it
+//! where = "orders >= 2"
+//! percent = 10
+//!
 //! given shop.orders with {"status": "delivered"}     rows as JSON, one a line, laid over the common part; what is missing is
 //! {"order_id": "a1", "totals": {"total": "10.00"}}   NULL; the types are the contract's
 //!
@@ -35,6 +39,7 @@ pub(crate) struct Block {
 pub(crate) enum Step {
     AsOf(String),
     Parameter { name: String, value: String },
+    Segment { name: String, keys: String },
     Given { table: TableName, common: serde_json::Value, rows: Vec<serde_json::Value> },
     Model { table: TableName },
     Fails { table: TableName, code: String, words: Vec<String> },
@@ -73,6 +78,7 @@ fn step(head: &str, body: &[&str]) -> Result<Step, String> {
             let (name, value) = rest.split_once(' ').ok_or("parameter NAME VALUE")?;
             Ok(Step::Parameter { name: name.to_owned(), value: value.to_owned() })
         }
+        "segment" => Ok(Step::Segment { name: rest.to_owned(), keys: body.join("\n") }),
         "given" => {
             let (name, common) = rest.split_once(" with ").unwrap_or((rest, "{}"));
             let json = |text: &str| serde_json::from_str(text).map_err(|error| format!("{text}: {error}"));
