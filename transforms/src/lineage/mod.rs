@@ -13,6 +13,8 @@
 
 mod expression;
 mod origin;
+mod page;
+mod picture;
 mod plan;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,8 @@ use crate::model::{Model, ModelSet, PREVIOUS};
 use crate::session::Session;
 
 pub use origin::{ColumnLineage, Direct, Indirect, Influences, InputField, Setting};
+pub use page::{SourceTable, page};
+pub use picture::picture;
 
 use plan::Walk;
 
