@@ -43,3 +43,4 @@ pub mod lineage;
 pub mod model;
 mod pool;
 pub mod session;
+pub mod why;

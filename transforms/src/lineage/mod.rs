@@ -35,6 +35,8 @@ pub use origin::{ColumnLineage, Direct, Indirect, Influences, InputField, Settin
 pub use page::{SourceTable, page};
 pub use picture::picture;
 
+pub(crate) use plan::table_name;
+
 use plan::Walk;
 
 /// Rounds in which the lineage of a model that reads its own former result is put into itself: each brings in at least one

@@ -304,7 +304,7 @@ pub(super) fn sorted_by(order: &[SortExpr]) -> impl Iterator<Item = &Expr> {
 }
 
 /// A scanned table's name: models go without their schema.
-pub(super) fn table_name(reference: &TableReference) -> Result<TableName> {
+pub(crate) fn table_name(reference: &TableReference) -> Result<TableName> {
     let schema = reference.schema().unwrap_or(TableName::MARTS);
     TableName::new(schema, reference.table()).map_err(|error| DataFusionError::External(Box::new(error)))
 }
