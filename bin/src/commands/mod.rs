@@ -12,3 +12,4 @@ pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod settle;
 pub(crate) mod status;
+pub(crate) mod why;

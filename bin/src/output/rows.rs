@@ -41,14 +41,7 @@ impl Writer {
             OutputForm::Human => self.keep(batch),
             OutputForm::Json | OutputForm::Ndjson => {
                 for row in 0..batch.num_rows() {
-                    let object: Map<String, Value> = batch
-                        .schema_ref()
-                        .fields()
-                        .iter()
-                        .zip(batch.columns())
-                        .map(|(field, column)| Ok((field.name().clone(), value(column, row)?)))
-                        .collect::<Result<_>>()?;
-                    let object = Value::Object(object);
+                    let object = object(batch, row)?;
                     if self.printer.form == OutputForm::Ndjson {
                         self.printer.line(object);
                     } else {
@@ -63,15 +56,9 @@ impl Writer {
     }
 
     fn keep(&mut self, batch: &RecordBatch) -> Result<()> {
-        let options = FormatOptions::default().with_null("");
-        let formatters =
-            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<std::result::Result<Vec<_>, _>>()?;
-        for row in 0..batch.num_rows() {
-            if self.rows.len() < ROWS_SHOWN_MAX {
-                self.rows.push(formatters.iter().map(|formatter| formatter.value(row).to_string()).collect());
-            }
-            self.rows_seen += 1;
-        }
+        let shown = batch.num_rows().min(ROWS_SHOWN_MAX - self.rows.len());
+        self.rows.extend(texts(&batch.slice(0, shown))?);
+        self.rows_seen += batch.num_rows();
         Ok(())
     }
 
@@ -94,7 +81,22 @@ impl Writer {
     }
 }
 
-fn is_number(field: &Arc<Field>) -> bool {
+/// A row as a JSON object.
+pub(crate) fn object(batch: &RecordBatch, row: usize) -> Result<Value> {
+    let fields = batch.schema_ref().fields().iter().zip(batch.columns());
+    let object: Result<Map<String, Value>> = fields.map(|(field, column)| Ok((field.name().clone(), value(column, row)?))).collect();
+    object.map(Value::Object)
+}
+
+/// A batch's values as people read them, row by row.
+pub(crate) fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
+    let options = FormatOptions::default().with_null("");
+    let formatters =
+        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok((0..batch.num_rows()).map(|row| formatters.iter().map(|formatter| formatter.value(row).to_string()).collect()).collect())
+}
+
+pub(crate) fn is_number(field: &Arc<Field>) -> bool {
     field.data_type().is_numeric()
 }
 

@@ -82,6 +82,8 @@ pub struct Config {
     pub aws: Options,
     /// Traces: where to send them; read by who sends.
     pub telemetry: Options,
+    /// `OpenLineage` events: where to send them; read by who sends.
+    pub openlineage: Options,
     /// Every value and where it came from.
     pub layers: Layers,
 }
@@ -138,9 +140,10 @@ impl Config {
         }
         let aws = root.section("aws")?;
         let telemetry = root.section("telemetry")?;
+        let openlineage = root.section("openlineage")?;
         root.end()?;
         let profile = layers.profile().map(str::to_owned);
-        Ok(Self { folder, profile, project, parameters, sources, destinations, pipelines, aws, telemetry, layers })
+        Ok(Self { folder, profile, project, parameters, sources, destinations, pipelines, aws, telemetry, openlineage, layers })
     }
 
     /// The pipeline of that name.

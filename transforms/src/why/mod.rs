@@ -45,6 +45,9 @@ pub struct Why {
     pub key: Vec<(ColumnName, String)>,
     /// The row.
     pub row: RecordBatch,
+    /// The columns that the statement does not give again from the rows found alone: what they tell depends on other rows too, or has
+    /// changed since.
+    pub differs: Vec<String>,
     /// What it is made from, nearest first.
     pub inputs: Vec<Input>,
 }
@@ -101,6 +104,7 @@ impl Asking<'_> {
         let asked = conditions(contract, key)?;
         let row = self.row(model, &asked).await?;
         let mut found: BTreeMap<TableName, Found> = BTreeMap::new();
+        let mut differs = Vec::new();
         for reader in self.models.models().iter().rev() {
             let asked = if reader.table() == table {
                 asked.clone()
@@ -118,7 +122,10 @@ impl Asking<'_> {
                 }
                 self.members(&reader.contract, keys).map_err(|error| failure(what(reader.table()), error))?
             };
-            self.ask(reader, asked, &mut found).await?;
+            let again = self.ask(reader, asked, &mut found).await?;
+            if reader.table() == table {
+                differs = self.differing(&row, again, table).await?;
+            }
         }
         let mut inputs = Vec::with_capacity(found.len());
         for (input, found) in found {
@@ -128,7 +135,7 @@ impl Asking<'_> {
         // Models after those that are made from them; extracted tables last.
         inputs.sort_by_key(|input| (place(input).map_or(usize::MAX, |place| self.models.models().len() - place), input.table.clone()));
         let key = contract.key.iter().cloned().zip(key.iter().cloned()).collect();
-        Ok(Why { table: table.clone(), key, row, inputs })
+        Ok(Why { table: table.clone(), key, row, differs, inputs })
     }
 
     fn unknown(&self, table: &TableName) -> Error {
@@ -163,8 +170,22 @@ impl Asking<'_> {
         })
     }
 
-    /// Asks a model's statement for the rows behind those of its result.
-    async fn ask(&self, model: &Model, asked: Restriction, found: &mut BTreeMap<TableName, Found>) -> Result<()> {
+    /// The columns whose value is another one when it is computed from the rows found alone.
+    async fn differing(&self, row: &RecordBatch, again: LogicalPlan, table: &TableName) -> Result<Vec<String>> {
+        let batches = self.rows(self.frame(again), table).await?;
+        let again = batches.iter().find(|batch| batch.num_rows() > 0);
+        let is_same = |name: &str| {
+            let one = row.column_by_name(name)?.slice(0, 1);
+            let other = again?.column_by_name(name)?.slice(0, 1);
+            let other = arrow::compute::cast(&other, one.data_type()).ok()?;
+            Some(one == other)
+        };
+        let names = row.schema_ref().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        Ok(names.into_iter().filter(|name| is_same(name) != Some(true)).collect())
+    }
+
+    /// Asks a model's statement for the rows behind those of its result. Returns the statement over these rows alone.
+    async fn ask(&self, model: &Model, asked: Restriction, found: &mut BTreeMap<TableName, Found>) -> Result<LogicalPlan> {
         if model.uses_previous {
             let empty = EmptyTable::new(model.contract.schema());
             self.session.register_table(PREVIOUS, model.table().table(), Arc::new(empty));
@@ -172,8 +193,8 @@ impl Asking<'_> {
         let statement = self.session.select(&model.sql).await.map_err(|error| failure(what(model.table()), error))?;
         let plan = statement.logical_plan();
         let mut trace = Trace::default();
-        over_statement(&model.contract, plan, &asked)
-            .and_then(|asked| trace.follow(plan, asked))
+        let again = over_statement(&model.contract, plan, &asked)
+            .and_then(|asked| asked.applied(&trace.follow(plan, asked.clone())?))
             .map_err(|error| failure(what(model.table()), error))?;
         for input in &model.inputs {
             found.entry(input.clone()).or_default().read_by.insert(model.table().clone());
@@ -191,7 +212,7 @@ impl Asking<'_> {
             entry.found_by.extend(leaf.found_by);
             entry.keys.extend(keys);
         }
-        Ok(())
+        Ok(again)
     }
 
     async fn keys(&self, leaf: &Leaf) -> Result<Vec<RecordBatch>> {
@@ -353,7 +374,7 @@ fn asked_schema(contract: &Contract) -> Result<Arc<datafusion::common::DFSchema>
 }
 
 /// A restriction over a contract's columns, said of the statement's, which has the same columns by name.
-pub(super) fn over_statement(contract: &Contract, plan: &LogicalPlan, asked: &Restriction) -> Result<Restriction, DataFusionError> {
+fn over_statement(contract: &Contract, plan: &LogicalPlan, asked: &Restriction) -> Result<Restriction, DataFusionError> {
     let schema = plan.schema();
     let pushed = asked.pushed(&*asked_schema_of(contract)?, &|index| {
         let name = contract.columns.get(index)?.name.as_str();
