@@ -240,8 +240,8 @@ async fn lists_are_taken_apart() {
     )
     .await;
     check("SELECT unnest(totals) FROM lab.orders", &[
-        "__unnest_placeholder(lab.orders.totals).total <- =orders.totals.total",
-        "__unnest_placeholder(lab.orders.totals).tip <- =orders.totals.tip",
+        "lab.orders.totals.total <- =orders.totals.total",
+        "lab.orders.totals.tip <- =orders.totals.tip",
     ], "")
     .await;
     check(
