@@ -63,7 +63,8 @@ impl LakeModels {
     pub async fn why(&self, table: &TableName, key: &[String], as_of: Timestamp, limit: usize) -> Result<Why> {
         let lineage = self.lineage().await?;
         let session = self.session(as_of).private();
-        Asking { session, models: &self.models, sources: &self.sources, lineage: &lineage, limit }.why(table, key).await
+        let asking = Asking { session, models: &self.models, sources: &self.sources, lineage: &lineage, limit };
+        Box::pin(asking.why(table, key)).await
     }
 
     fn model(&self, table: &TableName) -> Result<&Model> {

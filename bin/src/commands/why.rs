@@ -69,7 +69,10 @@ fn show(printer: Printer, why: &Why) -> Result<()> {
     printer.line(table(&["column", "value"], &[], lines));
     printer.line("");
     if why.differs.is_empty() {
-        printer.line(format!("{}: computed again from these rows alone, every column has the same value", printer.styled(Style::Good, "whole")));
+        printer.line(format!(
+            "{}: computed again from these rows alone, every column has the same value",
+            printer.styled(Style::Good, "whole")
+        ));
     } else {
         printer.line(format!(
             "{}: computed again from these rows alone, other columns have the same value, but not {}: they also depend on rows that are \

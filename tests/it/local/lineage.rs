@@ -96,7 +96,8 @@ fn the_rows_that_why_finds_make_the_same_row_again_in_every_mart() {
 #[test]
 fn why_follows_a_cell_of_the_map_to_its_orders_and_their_payments() {
     let project = project();
-    let cell = project.query("SELECT * FROM coverage_orders WHERE completed > 0 ORDER BY orders DESC, resolution DESC, cell, business_date LIMIT 1");
+    let cell = project
+        .query("SELECT * FROM coverage_orders WHERE completed > 0 ORDER BY orders DESC, resolution DESC, cell, business_date LIMIT 1");
     let cell = &cell[0];
     let key: Vec<String> = ["business_date", "resolution", "cell", "currency"].iter().map(|name| text(&cell[*name])).collect();
     let answer = why(&project, "coverage_orders", &key, &["--limit", "2"]);
@@ -160,7 +161,9 @@ fn a_run_tells_of_itself_and_of_every_step_once() {
     for (job, transitions) in &jobs {
         assert_eq!(transitions, &["START", "COMPLETE"], "{job}");
     }
-    for job in ["nightly", "nightly.extract.shop.orders", "nightly.load.lake.shop.orders", "nightly.model.orders", "nightly.load.lake.orders"] {
+    for job in
+        ["nightly", "nightly.extract.shop.orders", "nightly.load.lake.shop.orders", "nightly.model.orders", "nightly.load.lake.orders"]
+    {
         assert!(jobs.contains_key(job), "{job} is not among {:?}", jobs.keys());
     }
     let run = told[0]["run"]["runId"].clone();

@@ -224,8 +224,7 @@ impl ColumnLineage {
     }
 
     pub(super) fn through<'a>(&self, contracts: &Contracts<'_>, below: &dyn Fn(&TableName) -> Option<&'a ModelLineage>) -> Self {
-        let mut whole =
-            Self { indirect: self.indirect.through(contracts, below), settings: self.settings.clone(), ..Self::default() };
+        let mut whole = Self { indirect: self.indirect.through(contracts, below), settings: self.settings.clone(), ..Self::default() };
         for (field, kind) in &self.direct {
             whole.add(&resolved(contracts, field, below), *kind);
         }
@@ -237,11 +236,7 @@ impl ColumnLineage {
 }
 
 /// What a field of a table is made of, if the table is made.
-fn resolved<'a>(
-    contracts: &Contracts<'_>,
-    field: &InputField,
-    below: &dyn Fn(&TableName) -> Option<&'a ModelLineage>,
-) -> ColumnLineage {
+fn resolved<'a>(contracts: &Contracts<'_>, field: &InputField, below: &dyn Fn(&TableName) -> Option<&'a ModelLineage>) -> ColumnLineage {
     let Some(model) = below(&field.table) else { return ColumnLineage::field_as_it_is(field.clone()) };
     let mut names = field.path.split('.').filter(|name| !name.is_empty());
     let Some(column) = names.next() else {

@@ -139,17 +139,24 @@ impl Page<'_> {
         if !deciding.is_empty() {
             parts.push(format!("decided by {deciding}"));
         }
-        if parts.is_empty() { "a constant".to_owned() } else { parts.join("; ") }
+        if parts.is_empty() { "written in the statement".to_owned() } else { parts.join("; ") }
     }
 
     /// The whole way back: the sources' own fields.
     fn in_sources(&self, column: &ColumnLineage) -> String {
-        let words = by_table(column.direct.keys(), |table| self.place(table), |field| self.field(field));
-        if !words.is_empty() {
-            return words;
+        let told = |fields: &mut dyn Iterator<Item = &InputField>| by_table(fields, |table| self.place(table), |field| self.field(field));
+        let direct = told(&mut column.direct.keys());
+        // Of a count, what is counted says more than whose rows.
+        if column.direct.keys().any(|field| !field.is_rows()) {
+            return direct;
         }
-        let words = by_table(column.indirect.fields.keys(), |table| self.place(table), |field| self.field(field));
-        if words.is_empty() { settings(column).join("; ") } else { format!("decided by {words}") }
+        let deciding = told(&mut column.indirect.fields.keys().filter(|field| !field.is_rows()));
+        let deciding = (!deciding.is_empty()).then(|| format!("decided by {deciding}"));
+        let mut parts: Vec<String> = Some(direct).filter(|direct| !direct.is_empty()).into_iter().chain(deciding).collect();
+        if parts.is_empty() {
+            parts = settings(column);
+        }
+        if parts.is_empty() { "nothing: the statement says it".to_owned() } else { parts.join("; ") }
     }
 
     fn source(&self, table: &TableName) -> Option<&SourceTable> {

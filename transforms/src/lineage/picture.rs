@@ -147,7 +147,11 @@ impl Graph {
                 let mut order = self.layers[layer].clone();
                 let mean = |node: usize| {
                     let near = &neighbours[node];
-                    if near.is_empty() { f64::from(places[node]) } else { near.iter().map(|other| f64::from(places[*other])).sum::<f64>() / near.len() as f64 }
+                    if near.is_empty() {
+                        f64::from(places[node])
+                    } else {
+                        near.iter().map(|other| f64::from(places[*other])).sum::<f64>() / near.len() as f64
+                    }
                 };
                 order.sort_by(|one, other| mean(*one).total_cmp(&mean(*other)).then(places[*one].cmp(&places[*other])));
                 self.layers[layer] = order;

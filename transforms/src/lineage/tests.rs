@@ -95,11 +95,11 @@ async fn projections_and_aliases() {
         "",
     )
     .await;
-    check("SELECT CAST(amount AS DOUBLE) AS a, amount IS NULL AS b, status IN ('x', customer) AS c FROM lab.orders", &[
-        "a <- ~orders.amount",
-        "b <- ~orders.amount",
-        "c <- ~orders.customer ~orders.status",
-    ], "")
+    check(
+        "SELECT CAST(amount AS DOUBLE) AS a, amount IS NULL AS b, status IN ('x', customer) AS c FROM lab.orders",
+        &["a <- ~orders.amount", "b <- ~orders.amount", "c <- ~orders.customer ~orders.status"],
+        "",
+    )
     .await;
 }
 
@@ -117,8 +117,11 @@ async fn conditions() {
         "",
     )
     .await;
-    check("SELECT id FROM lab.orders WHERE status = 'x' AND at < as_of() ORDER BY amount", &["id <- =orders.id"], 
-        "sort:orders.amount filter:orders.at filter:orders.status by:as_of()")
+    check(
+        "SELECT id FROM lab.orders WHERE status = 'x' AND at < as_of() ORDER BY amount",
+        &["id <- =orders.id"],
+        "sort:orders.amount filter:orders.at filter:orders.status by:as_of()",
+    )
     .await;
 }
 
@@ -203,7 +206,12 @@ async fn joins() {
         "join:customers.id join:orders.customer",
     )
     .await;
-    check("SELECT customer, name FROM lab.orders CROSS JOIN lab.customers", &["customer <- =orders.customer", "name <- =customers.name"], "").await;
+    check(
+        "SELECT customer, name FROM lab.orders CROSS JOIN lab.customers",
+        &["customer <- =orders.customer", "name <- =customers.name"],
+        "",
+    )
+    .await;
     check(
         "SELECT c.id, x.n FROM lab.customers c, LATERAL (SELECT sum(o.amount) AS n FROM lab.orders o WHERE o.customer = c.id) x",
         &["id <- =customers.id", "n <- +orders.amount"],
@@ -239,17 +247,13 @@ async fn lists_are_taken_apart() {
         "",
     )
     .await;
-    check("SELECT unnest(totals) FROM lab.orders", &[
-        "lab.orders.totals.total <- =orders.totals.total",
-        "lab.orders.totals.tip <- =orders.totals.tip",
-    ], "")
-    .await;
     check(
-        "SELECT count(*) AS n FROM (SELECT unnest(items) AS item FROM lab.orders)",
-        &["n <- +rows of orders +orders.items"],
+        "SELECT unnest(totals) FROM lab.orders",
+        &["lab.orders.totals.total <- =orders.totals.total", "lab.orders.totals.tip <- =orders.totals.tip"],
         "",
     )
     .await;
+    check("SELECT count(*) AS n FROM (SELECT unnest(items) AS item FROM lab.orders)", &["n <- +rows of orders +orders.items"], "").await;
 }
 
 #[tokio::test]
@@ -337,21 +341,21 @@ async fn models_are_seen_through_down_to_the_extracted_tables() {
         }
         std::fs::write(folder.join(format!("{name}.toml")), text).unwrap();
     };
-    write("base", "SELECT id, customer, totals['tip'] AS tip FROM lab.orders WHERE status = 'x'", &[
-        ("id", "bigint"),
-        ("customer", "text"),
-        ("tip", "decimal(18,2)"),
-    ]);
+    write(
+        "base",
+        "SELECT id, customer, totals['tip'] AS tip FROM lab.orders WHERE status = 'x'",
+        &[("id", "bigint"), ("customer", "text"), ("tip", "decimal(18,2)")],
+    );
     write(
         "top",
         "SELECT c.tier, count(*) AS n, sum(b.tip) AS tips FROM base b JOIN lab.customers c ON b.customer = c.id GROUP BY c.tier",
         &[("tier", "text"), ("n", "bigint"), ("tips", "decimal(28,2)")],
     );
-    write("kept", "SELECT tier, n, at FROM previous.kept UNION ALL SELECT tier, n, as_of() FROM top", &[
-        ("tier", "text"),
-        ("n", "bigint"),
-        ("at", "timestamp"),
-    ]);
+    write(
+        "kept",
+        "SELECT tier, n, at FROM previous.kept UNION ALL SELECT tier, n, as_of() FROM top",
+        &[("tier", "text"), ("n", "bigint"), ("at", "timestamp")],
+    );
     let models = ModelSet::load(&folder, &BTreeMap::new(), None).unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     let lineage = Lineage::of(&session(), &models, &tables()).await.unwrap();
@@ -360,23 +364,32 @@ async fn models_are_seen_through_down_to_the_extracted_tables() {
         columns.chain([format!("rows by {}", influences(&lineage.rows).join(" "))]).collect::<Vec<_>>()
     };
     let table = |name: &str| TableName::model(name).unwrap();
-    assert_eq!(tell(lineage.step(&table("top")).unwrap()), [
-        "tier <- =customers.tier",
-        "n <- +rows of customers +rows of base",
-        "tips <- +base.tip",
-        "rows by join:customers.id group_by:customers.tier join:base.customer",
-    ]);
-    assert_eq!(tell(lineage.to_sources(&table("top")).unwrap()), [
-        "tier <- =customers.tier",
-        "n <- +rows of customers +rows of orders filter:orders.status",
-        "tips <- +orders.totals.tip",
-        "rows by join:customers.id group_by:customers.tier join:orders.customer filter:orders.status",
-    ]);
+    assert_eq!(
+        tell(lineage.step(&table("top")).unwrap()),
+        [
+            "tier <- =customers.tier",
+            "n <- +rows of customers +rows of base",
+            "tips <- +base.tip",
+            "rows by join:customers.id group_by:customers.tier join:base.customer",
+        ]
+    );
+    assert_eq!(
+        tell(lineage.to_sources(&table("top")).unwrap()),
+        [
+            "tier <- =customers.tier",
+            "n <- +rows of customers +rows of orders filter:orders.status",
+            "tips <- +orders.totals.tip",
+            "rows by join:customers.id group_by:customers.tier join:orders.customer filter:orders.status",
+        ]
+    );
     assert_eq!(tell(lineage.step(&table("kept")).unwrap())[2], "at <- =previous.kept.at ~as_of()");
-    assert_eq!(tell(lineage.to_sources(&table("kept")).unwrap()), [
-        "tier <- =customers.tier",
-        "n <- +rows of customers +rows of orders filter:orders.status",
-        "at <- ~as_of()",
-        "rows by join:customers.id group_by:customers.tier join:orders.customer filter:orders.status",
-    ]);
+    assert_eq!(
+        tell(lineage.to_sources(&table("kept")).unwrap()),
+        [
+            "tier <- =customers.tier",
+            "n <- +rows of customers +rows of orders filter:orders.status",
+            "at <- ~as_of()",
+            "rows by join:customers.id group_by:customers.tier join:orders.customer filter:orders.status",
+        ]
+    );
 }

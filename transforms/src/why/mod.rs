@@ -5,10 +5,10 @@
 //! are left. Nothing is known here of any mart.
 
 mod restriction;
-mod trace;
-mod words;
 #[cfg(test)]
 mod tests;
+mod trace;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -122,14 +122,14 @@ impl Asking<'_> {
                 }
                 self.members(&reader.contract, keys).map_err(|error| failure(what(reader.table()), error))?
             };
-            let again = self.ask(reader, asked, &mut found).await?;
+            let again = Box::pin(self.ask(reader, asked, &mut found)).await?;
             if reader.table() == table {
                 differs = self.differing(&row, again, table).await?;
             }
         }
         let mut inputs = Vec::with_capacity(found.len());
         for (input, found) in found {
-            inputs.push(self.input(input, found).await?);
+            inputs.push(Box::pin(self.input(input, found)).await?);
         }
         let place = |input: &Input| self.models.models().iter().position(|model| *model.table() == input.table);
         // Models after those that are made from them; extracted tables last.
@@ -243,10 +243,8 @@ impl Asking<'_> {
     /// The rows of a table that have these keys; one key is said by its values, several by a table of them.
     fn members(&self, contract: &Contract, keys: Vec<RecordBatch>) -> Result<Restriction, DataFusionError> {
         let schema = asked_schema_of(contract)?;
-        let columns: Vec<Expr> = key_columns(contract)
-            .iter()
-            .filter_map(|name| Some(column(&schema, schema.index_of_column_by_name(None, name)?)))
-            .collect();
+        let columns: Vec<Expr> =
+            key_columns(contract).iter().filter_map(|name| Some(column(&schema, schema.index_of_column_by_name(None, name)?))).collect();
         let rows: usize = keys.iter().map(RecordBatch::num_rows).sum();
         if let (1, Some(batch)) = (rows, keys.iter().find(|batch| batch.num_rows() == 1)) {
             let conditions = columns.into_iter().zip(batch.columns()).map(|(column, values)| {
@@ -303,7 +301,8 @@ impl Asking<'_> {
         }
         let key = key_columns(contract);
         let place = |path: &str| contract.columns.iter().position(|column| Some(column.name.as_str()) == path.split('.').next());
-        let mut others: Vec<&str> = paths.into_iter().filter(|path| !key.iter().any(|name| name == path) && is_flat(contract, path)).collect();
+        let mut others: Vec<&str> =
+            paths.into_iter().filter(|path| !key.iter().any(|name| name == path) && is_flat(contract, path)).collect();
         others.sort_by_key(|path| (place(path), *path));
         let by_path = |path: &str| {
             let mut names = path.split('.');

@@ -76,16 +76,7 @@ impl Restriction {
             let on = membership.on.iter().map(|(one, index)| (one.clone(), Expr::Column(columns[*index].clone())));
             let nulls = if membership.nulls_match { NullEquality::NullEqualsNull } else { NullEquality::NullEqualsNothing };
             let (left, right) = (Arc::new(plan), Arc::clone(&membership.values));
-            plan = LogicalPlan::Join(Join::try_new(
-                left,
-                right,
-                on.collect(),
-                None,
-                JoinType::LeftSemi,
-                JoinConstraint::On,
-                nulls,
-                false,
-            )?);
+            plan = LogicalPlan::Join(Join::try_new(left, right, on.collect(), None, JoinType::LeftSemi, JoinConstraint::On, nulls, false)?);
         }
         Ok(plan)
     }

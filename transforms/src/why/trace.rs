@@ -177,7 +177,8 @@ impl Trace {
     fn unnest(&mut self, plan: &LogicalPlan, unnest: &Unnest, asked: &Restriction) -> Result<LogicalPlan> {
         let kept = |index: usize| {
             let below = *unnest.dependency_indices.get(index)?;
-            let is_taken_apart = unnest.list_type_columns.iter().any(|(list, _)| *list == below) || unnest.struct_type_columns.contains(&below);
+            let is_taken_apart =
+                unnest.list_type_columns.iter().any(|(list, _)| *list == below) || unnest.struct_type_columns.contains(&below);
             (!is_taken_apart).then_some(below)
         };
         self.through(plan, &unnest.input, asked, &kept)
@@ -349,7 +350,10 @@ fn is_comparable(data_type: &DataType) -> bool {
 
 fn has_subquery(expression: &Expr) -> bool {
     let is_subquery = |node: &Expr| {
-        matches!(node, Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) | Expr::OuterReferenceColumn(..))
+        matches!(
+            node,
+            Expr::InSubquery(_) | Expr::Exists(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) | Expr::OuterReferenceColumn(..)
+        )
     };
     expression.exists(|node| Ok(is_subquery(node))).expect("the closure does not fail")
 }

@@ -42,8 +42,8 @@ fn literal(value: &ScalarValue) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::logical_expr::{cast, col, lit};
     use datafusion::arrow::datatypes::DataType;
+    use datafusion::logical_expr::{cast, col, lit};
 
     #[test]
     fn conditions_read_like_sql() {
