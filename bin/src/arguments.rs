@@ -289,7 +289,7 @@ pub(crate) struct WhyArguments {
     #[arg(value_name = "TABLE")]
     pub(crate) table: String,
     /// The values of its key, in the contract's order.
-    #[arg(value_name = "KEY", required = true, allow_hyphen_values = true)]
+    #[arg(value_name = "KEY", required = true, allow_negative_numbers = true)]
     pub(crate) key: Vec<String>,
     /// So many rows of each table at the most.
     #[arg(long, value_name = "N", default_value_t = 5)]

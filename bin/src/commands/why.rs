@@ -47,7 +47,7 @@ fn print(printer: Printer, why: &Why, as_of: Timestamp) -> Result<()> {
     let objects = |batches: &[RecordBatch]| -> Result<Vec<serde_json::Value>> {
         batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| rows::object(batch, row))).collect()
     };
-    let inputs = why.inputs.iter().map(|input| {
+    let inputs = why.inputs.iter().map(|input| -> Result<serde_json::Value> {
         Ok(json!({
             "table": input.table, "read_by": input.read_by, "rows": input.rows, "rows_in_all": input.rows_in_all,
             "found_by": input.found_by, "notes": input.notes, "shown": objects(&input.shown)?,
