@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Asks the lake in SQL
     Query(QueryArguments),
+    /// Shows the rows behind a row of a mart, down to the sources
+    Why(WhyArguments),
     /// Shows the rows that did not fit, by cause or one by one
     Quarantine(QuarantineArguments),
     /// Shows who is in a segment and why, what a rule would give, and who came and went
@@ -278,6 +280,23 @@ pub(crate) struct QueryArguments {
     #[arg(value_name = "SQL")]
     pub(crate) sql: String,
     /// "Now" for functions that ask.
+    #[arg(long, value_name = "T", env = "PIPELINE_AS_OF", hide_env = true)]
+    pub(crate) as_of: Option<String>,
+}
+
+/// `pipeline why`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WhyArguments {
+    /// The model.
+    #[arg(value_name = "TABLE")]
+    pub(crate) table: String,
+    /// The values of its key, in the contract's order.
+    #[arg(value_name = "KEY", required = true, allow_negative_numbers = true)]
+    pub(crate) key: Vec<String>,
+    /// So many rows of each table at the most.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) limit: usize,
+    /// "Now" for models; without it, that of the latest run.
     #[arg(long, value_name = "T", env = "PIPELINE_AS_OF", hide_env = true)]
     pub(crate) as_of: Option<String>,
 }

@@ -9,6 +9,7 @@ mod commands;
 mod destinations;
 mod ledger;
 mod models;
+mod openlineage;
 mod output;
 mod project;
 mod secrets;
@@ -67,6 +68,7 @@ async fn dispatch(arguments: Arguments, printer: Printer) -> pipeline_core::erro
         Command::Doctor(arguments) => commands::doctor::doctor(&global, printer, arguments).await,
         Command::Query(arguments) => commands::query::query(&global, printer, arguments).await,
         Command::Segment(arguments) => commands::segment::segment(&global, printer, arguments).await,
+        Command::Why(arguments) => commands::why::why(&global, printer, arguments).await,
         Command::Init(arguments) => commands::init::init(&global, printer, arguments).await,
         Command::Schema(arguments) => commands::schema::schema(&global, printer, arguments).await,
         Command::Quarantine(arguments) => commands::quarantine::quarantine(&global, printer, arguments).await,

@@ -15,9 +15,11 @@ use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::window::Timestamp;
 use pipeline_loaders::lake::{Commit, Lake};
 use pipeline_transforms::lake::LakeModels as OverTables;
+use pipeline_transforms::lineage::Lineage;
 use pipeline_transforms::model::ModelSet;
 use pipeline_transforms::model::rules::Rules;
 use pipeline_transforms::session::{EmptyTable, Engine, Options, TableProvider, Tables};
+use pipeline_transforms::why::Why;
 
 /// The lake's tables as the query engine opens them.
 #[derive(Debug)]
@@ -87,6 +89,20 @@ impl LakeModels {
     pub(crate) fn narrowed(&self, made: &BTreeSet<TableName>) -> Self {
         let nodes = self.nodes.iter().filter(|node| made.contains(&node.contract.table)).cloned().collect();
         Self { inner: Arc::clone(&self.inner), nodes, lake: Arc::clone(&self.lake) }
+    }
+
+    /// The models, and what their columns are made of, without any data.
+    pub(crate) async fn lineage(config: &Config) -> Result<(ModelSet, Lineage)> {
+        // Keyed functions are planned, not run, so any key does.
+        let key = PrivacyKey::new(b"");
+        let models = declared(config, Some(&key))?;
+        let over = OverTables::new(models.clone(), engine(config, Some(key))?, Arc::new(NoTables), sources(config));
+        Ok((models, over.lineage().await?))
+    }
+
+    /// The rows behind a row of a model.
+    pub(crate) async fn why(&self, table: &TableName, key: &[String], as_of: Timestamp, limit: usize) -> Result<Why> {
+        self.inner.why(table, key, as_of, limit).await
     }
 
     /// Answers one statement.

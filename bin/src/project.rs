@@ -28,6 +28,7 @@ use crate::arguments::Global;
 use crate::destinations;
 use crate::ledger::SqliteLedger;
 use crate::models::LakeModels;
+use crate::openlineage;
 use crate::output::Printer;
 use crate::secrets::Secrets;
 use crate::sources::{ConfiguredSources, kind};
@@ -234,6 +235,7 @@ impl Project {
         for destination in self.config.destinations.values() {
             destinations::check(destination)?;
         }
+        openlineage::check(&self.config)?;
         Ok(tables)
     }
 

@@ -38,7 +38,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws-sdk-s3", &["pipeline-extractors", "pipeline-loaders"]),
     ("aws-sdk-secretsmanager", &["pipeline"]),
     ("h3o", &["pipeline-demo", "pipeline-transforms"]),
-    ("reqwest", &["pipeline-extractors"]),
+    ("reqwest", &["pipeline", "pipeline-extractors"]),
     ("hyper*", &["pipeline", "redshift-double"]),
 ];
 

@@ -107,9 +107,17 @@ pub static STORAGE: Code = Code {
     remedy: "Check free space and permissions of `work` in [project] and that the lake can be reached.",
 };
 
+/// The row that shall be explained cannot be found.
+pub static WHY: Code = Code {
+    name: "E-WHY",
+    kind: ErrorKind::Usage,
+    meaning: "The row whose origin is asked for does not exist, or its key is not given as the table has it.",
+    remedy: "Name a model and the values of its key, in the order that docs/reference/marts.md shows.",
+};
+
 /// Every code of this crate.
 pub const CODES: &[&Code] =
-    &[&MODEL_FILE, &SQL, &MODEL_CYCLE, &MODEL_INPUT, &RULE, &MODEL_SCHEMA, &MODEL_TEST, &MODEL_TEXT, &PARAMETER, &VALUE, &MEMORY, &STORAGE];
+    &[&MODEL_FILE, &SQL, &MODEL_CYCLE, &MODEL_INPUT, &RULE, &MODEL_SCHEMA, &MODEL_TEST, &MODEL_TEXT, &PARAMETER, &VALUE, &MEMORY, &STORAGE, &WHY];
 
 /// Whether the memory limit is what an error is about.
 pub(crate) fn is_memory(error: &DataFusionError) -> bool {

@@ -13,8 +13,10 @@ use pipeline_core::window::Timestamp;
 
 use crate::compute::check_models;
 use crate::errors::MODEL_INPUT;
+use crate::lineage::Lineage;
 use crate::model::{Model, ModelSet};
 use crate::session::{Engine, Session, Tables};
+use crate::why::{Asking, Why};
 
 /// A set of models, the engine that computes them, and the tables they read and compare themselves with.
 #[derive(Debug)]
@@ -53,6 +55,26 @@ impl LakeModels {
     pub async fn look_into(&self, table: &TableName, as_of: Timestamp, query: &str) -> Result<BatchStream> {
         let current = self.tables.open(table).await?;
         self.session(as_of).look_into(self.model(table)?, current, query).await
+    }
+
+    /// What the columns of all models are made of.
+    ///
+    /// # Errors
+    /// [`SQL`](crate::errors::SQL) if a statement cannot be planned.
+    pub async fn lineage(&self) -> Result<Lineage> {
+        let session = self.engine.session(Timestamp::from_microseconds(0), None);
+        Lineage::of(&session, &self.models, &self.sources).await
+    }
+
+    /// The rows behind a row of a model, which `key` names by the values of its key; of each table the first `limit` are shown.
+    ///
+    /// # Errors
+    /// [`WHY`](crate::errors::WHY) if there is no such table or row.
+    pub async fn why(&self, table: &TableName, key: &[String], as_of: Timestamp, limit: usize) -> Result<Why> {
+        let lineage = self.lineage().await?;
+        let session = self.session(as_of).private();
+        let asking = Asking { session, models: &self.models, sources: &self.sources, lineage: &lineage, limit };
+        Box::pin(asking.why(table, key)).await
     }
 
     fn model(&self, table: &TableName) -> Result<&Model> {

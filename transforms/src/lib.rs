@@ -39,6 +39,8 @@ pub mod compute;
 pub mod errors;
 pub mod functions;
 pub mod lake;
+pub mod lineage;
 pub mod model;
 mod pool;
 pub mod session;
+pub mod why;

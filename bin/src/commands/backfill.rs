@@ -8,6 +8,7 @@ use pipeline_core::window::{TIME, Timestamp, Window, WindowLength};
 use serde_json::json;
 
 use crate::arguments::{BackfillArguments, Global, OutputForm};
+use crate::openlineage::Telling;
 use crate::output::{Printer, Style, count, duration, progress, table};
 use crate::project::Project;
 
@@ -36,7 +37,8 @@ pub(crate) async fn backfill(global: &Global, printer: Printer, arguments: Backf
     };
     let telemetry = project.start_telemetry(global)?;
     let stop = super::run::stop_on_signals(printer);
-    let engine = project.engine(&arguments.name, progress(printer), stop.clone(), arguments.lock_wait).await?;
+    let telling = Telling::start(&project).await?;
+    let engine = project.engine(&arguments.name, telling.beside(progress(printer)), stop.clone(), arguments.lock_wait).await?;
     let chosen = selection.choose(&engine.graph())?;
     let tables: Vec<String> = chosen.iter().filter(|table| !table.is_model()).map(ToString::to_string).collect();
     announce(printer, &windows, &done, &tables, chosen.len() - tables.len());
@@ -67,6 +69,8 @@ pub(crate) async fn backfill(global: &Global, printer: Printer, arguments: Backf
     let began = project.clock.now();
     let request = BackfillRequest { windows, parallel: usize::from(arguments.parallel), restart: arguments.restart, template };
     let result = engine.backfill(request).await;
+    drop(engine);
+    telling.finish(printer).await;
     telemetry.finish().await;
     let (report, error) = result?;
     let took = u64::try_from((project.clock.now().microseconds() - began.microseconds()) / 1000).unwrap_or(0);

@@ -13,3 +13,4 @@ pub(crate) mod schema;
 pub(crate) mod segment;
 pub(crate) mod settle;
 pub(crate) mod status;
+pub(crate) mod why;

@@ -7,6 +7,7 @@ use pipeline_core::window::{Timestamp, Window};
 use serde_json::json;
 
 use crate::arguments::{Global, OutputForm, PlanArguments, RunArguments, SelectArguments};
+use crate::openlineage::Telling;
 use crate::output::{Printer, progress};
 use crate::project::Project;
 
@@ -30,8 +31,11 @@ pub(crate) async fn run(global: &Global, printer: Printer, arguments: RunArgumen
     let resume = if arguments.restart { Resume::Restart } else { Resume::Continue };
     let stop = stop_on_signals(printer);
     project.sweep().await;
-    let engine = project.engine(&arguments.name, progress(printer), stop, arguments.lock_wait).await?;
+    let telling = Telling::start(&project).await?;
+    let engine = project.engine(&arguments.name, telling.beside(progress(printer)), stop, arguments.lock_wait).await?;
     let result = engine.run(request, resume).await;
+    drop(engine);
+    telling.finish(printer).await;
     telemetry.finish().await;
     let (report, error) = result?;
     print(printer, &report)?;

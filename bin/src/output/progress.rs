@@ -47,6 +47,8 @@ impl Observer for Bars {
     fn event(&self, event: &Event) {
         let mut steps = self.steps.lock().expect("no holder of this lock panics");
         match event {
+            // The command itself tells how a run begins and ends.
+            Event::RunStarted { .. } | Event::RunFinished { .. } => {}
             Event::StepStarted { step, kind, rows_estimated } => {
                 let rows = rows_estimated.filter(|rows| *rows > 0);
                 let bar = match (kind, rows) {
@@ -126,7 +128,7 @@ struct LogLines {
 impl Observer for LogLines {
     fn event(&self, event: &Event) {
         match event {
-            Event::StepStarted { .. } | Event::Progress { .. } => {}
+            Event::RunStarted { .. } | Event::RunFinished { .. } | Event::StepStarted { .. } | Event::Progress { .. } => {}
             Event::StepFinished(report) if report.status == StepStatus::Unchanged => {}
             Event::StepFinished(report) => self.printer.note(finished_line(&self.printer, report)),
             Event::Retry { step, reason, pause_ms, .. } => {
@@ -145,6 +147,7 @@ struct JsonLines {
 impl Observer for JsonLines {
     fn event(&self, event: &Event) {
         let object = match event {
+            Event::RunStarted { .. } | Event::RunFinished { .. } => return,
             Event::StepStarted { step, kind, rows_estimated } => {
                 serde_json::json!({"event": "step_started", "step": step, "kind": kind, "rows_estimated": rows_estimated})
             }

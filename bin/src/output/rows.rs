@@ -40,8 +40,8 @@ impl Writer {
         match self.printer.form {
             OutputForm::Human => self.keep(batch),
             OutputForm::Json | OutputForm::Ndjson => {
-                for object in objects(batch)? {
-                    let object = Value::Object(object);
+                for row in 0..batch.num_rows() {
+                    let object = object(batch, row)?;
                     if self.printer.form == OutputForm::Ndjson {
                         self.printer.line(object);
                     } else {
@@ -56,15 +56,9 @@ impl Writer {
     }
 
     fn keep(&mut self, batch: &RecordBatch) -> Result<()> {
-        let options = FormatOptions::default().with_null("");
-        let formatters =
-            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<std::result::Result<Vec<_>, _>>()?;
-        for row in 0..batch.num_rows() {
-            if self.rows.len() < ROWS_SHOWN_MAX {
-                self.rows.push(formatters.iter().map(|formatter| formatter.value(row).to_string()).collect());
-            }
-            self.rows_seen += 1;
-        }
+        let shown = batch.num_rows().min(ROWS_SHOWN_MAX - self.rows.len());
+        self.rows.extend(texts(&batch.slice(0, shown))?);
+        self.rows_seen += batch.num_rows();
         Ok(())
     }
 
@@ -89,14 +83,28 @@ impl Writer {
 
 /// The rows of a batch as JSON objects.
 pub(crate) fn objects(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>> {
-    let object = |row: usize| {
-        let fields = batch.schema_ref().fields().iter().zip(batch.columns());
-        fields.map(|(field, column)| Ok((field.name().clone(), value(column, row)?))).collect::<Result<_>>()
-    };
-    (0..batch.num_rows()).map(object).collect()
+    (0..batch.num_rows()).map(|row| fields(batch, row)).collect()
 }
 
-fn is_number(field: &Arc<Field>) -> bool {
+/// A row as a JSON object.
+pub(crate) fn object(batch: &RecordBatch, row: usize) -> Result<Value> {
+    fields(batch, row).map(Value::Object)
+}
+
+fn fields(batch: &RecordBatch, row: usize) -> Result<Map<String, Value>> {
+    let fields = batch.schema_ref().fields().iter().zip(batch.columns());
+    fields.map(|(field, column)| Ok((field.name().clone(), value(column, row)?))).collect()
+}
+
+/// A batch's values as people read them, row by row.
+pub(crate) fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
+    let options = FormatOptions::default().with_null("");
+    let formatters =
+        batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok((0..batch.num_rows()).map(|row| formatters.iter().map(|formatter| formatter.value(row).to_string()).collect()).collect())
+}
+
+pub(crate) fn is_number(field: &Arc<Field>) -> bool {
     field.data_type().is_numeric()
 }
 

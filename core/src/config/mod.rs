@@ -89,6 +89,8 @@ pub struct Config {
     pub aws: Options,
     /// Traces: where to send them; read by who sends.
     pub telemetry: Options,
+    /// `OpenLineage` events: where to send them; read by who sends.
+    pub openlineage: Options,
     /// Every value and where it came from.
     pub layers: Layers,
 }
@@ -155,9 +157,10 @@ impl Config {
         segments.sort_by(|one, other| other.priority.cmp(&one.priority).then_with(|| one.name.cmp(&other.name)));
         let aws = root.section("aws")?;
         let telemetry = root.section("telemetry")?;
+        let openlineage = root.section("openlineage")?;
         root.end()?;
         let profile = layers.profile().map(str::to_owned);
-        Ok(Self { folder, profile, project, parameters, sources, destinations, pipelines, segments, aws, telemetry, layers })
+        Ok(Self { folder, profile, project, parameters, sources, destinations, pipelines, segments, aws, telemetry, openlineage, layers })
     }
 
     /// The pipeline of that name.

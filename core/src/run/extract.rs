@@ -74,6 +74,7 @@ impl Engine {
     pub(super) async fn failed(&self, context: &RunContext, step: &str, kind: StepKind, began: Instant, error: Error) -> Error {
         let mut report = StepReport::new(step, kind, StepStatus::Failed);
         report.note = error.message().to_owned();
+        report.code = Some(error.code().name.to_owned());
         report.duration_ms = elapsed_ms(began);
         tracing::error!(step, code = error.code().name, error = %error, "step failed");
         if let Err(ledger) = self.finish_step(context, report).await {
@@ -120,11 +121,8 @@ impl Engine {
                 meter: Arc::default(),
             });
         }
-        self.parts.observer.event(&Event::StepStarted {
-            step: step.to_owned(),
-            kind: StepKind::Extract,
-            rows_estimated: plan.rows_estimated,
-        });
+        let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Extract, rows_estimated: plan.rows_estimated };
+        self.parts.observer.event_of(&context.run, &started);
         self.land(context, source, step, plan, after).await
     }
 

@@ -84,11 +84,9 @@ impl Engine {
         let span = tracing::info_span!("step", otel.name = %name, step = %name, kind = "load", destination = loader.name(), table = %contract.table, revision = planned.revision, rows = snapshot.manifest().rows);
         let result = async {
             self.parts.stop.check()?;
-            self.parts.observer.event(&Event::StepStarted {
-                step: name.clone(),
-                kind: StepKind::Load,
-                rows_estimated: Some(snapshot.manifest().rows),
-            });
+            let rows_estimated = Some(snapshot.manifest().rows);
+            let started = Event::StepStarted { step: name.clone(), kind: StepKind::Load, rows_estimated };
+            self.parts.observer.event_of(&context.run, &started);
             self.with_retries(&name, || attempt(loader, &load, snapshot)).await
         }
         .instrument(span)

@@ -251,6 +251,7 @@ impl Engine {
         let began = self.parts.clock.now();
         let span = tracing::info_span!("run", otel.name = format!("run {}", self.parts.pipeline), pipeline = %self.parts.pipeline, run = %run, resumed);
         self.parts.ledger.append(lease, &run, &[Entry::RunStarted { request: request.clone() }]).await?;
+        self.parts.observer.event_of(&run, &Event::RunStarted { pipeline: self.parts.pipeline.clone() });
         crate::failpoint::reached("run.after_start");
         let context = Arc::new(RunContext {
             run: run.clone(),
@@ -273,9 +274,11 @@ impl Engine {
             None => RunStatus::Unchanged,
         };
         crate::failpoint::reached("run.before_finish");
+        let text = error.as_ref().map(|error| format!("{}: {}", error.code().name, error.message()));
+        let finished = Event::RunFinished { pipeline: self.parts.pipeline.clone(), status, error: text.clone() };
+        self.parts.observer.event_of(&run, &finished);
         // An interrupted run stays without an end, so that the next one continues it.
         if status != RunStatus::Interrupted {
-            let text = error.as_ref().map(|error| format!("{}: {}", error.code().name, error.message()));
             self.parts.ledger.append(lease, &run, &[Entry::RunFinished { status, error: text }]).await?;
         }
         let warnings = std::mem::take(&mut *context.warnings.lock().expect("no holder of this lock panics"));
@@ -340,7 +343,7 @@ impl Engine {
     }
 
     fn report(&self, context: &RunContext, report: StepReport) {
-        self.parts.observer.event(&Event::StepFinished(report.clone()));
+        self.parts.observer.event_of(&context.run, &Event::StepFinished(report.clone()));
         context.reports.lock().expect("no holder of this lock panics").push(report);
     }
 

@@ -159,7 +159,8 @@ impl Engine {
             return Ok(snapshot);
         }
         self.parts.stop.check()?;
-        self.parts.observer.event(&Event::StepStarted { step: step.to_owned(), kind: StepKind::Model, rows_estimated: None });
+        let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Model, rows_estimated: None };
+        self.parts.observer.event_of(&context.run, &started);
         let computed = self.parts.models.compute(&node.contract.table, context.request.as_of).await?;
         failpoint::reached("model.after_compute");
         for warning in &computed.warnings {

@@ -107,6 +107,9 @@ pub struct StepReport {
     pub waited_destination_ms: u64,
     /// A word for people: why unchanged, or the error's message.
     pub note: String,
+    /// The error's code, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 impl StepReport {
@@ -123,6 +126,7 @@ impl StepReport {
             waited_source_ms: 0,
             waited_destination_ms: 0,
             note: String::new(),
+            code: None,
         }
     }
 }
@@ -153,6 +157,20 @@ pub struct RunReport {
 /// Something a watcher of a run may show.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// A run began, or goes on after it was cut off.
+    RunStarted {
+        /// Its pipeline.
+        pipeline: String,
+    },
+    /// A run ended.
+    RunFinished {
+        /// Its pipeline.
+        pipeline: String,
+        /// How.
+        status: RunStatus,
+        /// The error's code and message, if it failed.
+        error: Option<String>,
+    },
     /// A step began.
     StepStarted {
         /// Its name.
@@ -206,6 +224,11 @@ pub enum WaitsFor {
 pub trait Observer: Debug + Send + Sync {
     /// Something happened.
     fn event(&self, event: &Event);
+
+    /// Something happened in this run: windows of a backfill are runs at once. Everything but [`Event::Retry`] comes this way.
+    fn event_of(&self, _run: &str, event: &Event) {
+        self.event(event);
+    }
 }
 
 /// Watches nothing.

@@ -2,6 +2,7 @@
 
 mod forms;
 mod input;
+mod lineage;
 mod marts;
 mod privacy;
 mod quarantine;

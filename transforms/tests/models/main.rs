@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops where something is not as it should be")]
 
 mod engine;
+mod lineage;
 mod runner;
 mod script;
 mod segments;
