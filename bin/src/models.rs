@@ -16,7 +16,7 @@ use pipeline_core::window::Timestamp;
 use pipeline_loaders::lake::Lake;
 use pipeline_transforms::lake::LakeModels as OverTables;
 use pipeline_transforms::model::ModelSet;
-use pipeline_transforms::session::{Engine, Options, TableProvider, Tables};
+use pipeline_transforms::session::{Engine, Options, Session, TableProvider, Tables};
 
 /// The lake's tables as the query engine opens them.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ impl Tables for NoTables {
 /// The models of a project over its lake; perhaps only some of them.
 #[derive(Debug, Clone)]
 pub(crate) struct LakeModels {
+    lake: Arc<Lake>,
     inner: Arc<OverTables>,
     nodes: Vec<ModelNode>,
 }
@@ -67,8 +68,8 @@ impl LakeModels {
         let engine = engine(config, key)?;
         let (url, store) = lake.store();
         engine.register_store(&url, store);
-        let inner = OverTables::new(models, engine, Arc::new(LakeTables { lake, names }), sources(config));
-        Ok(Self { nodes: inner.nodes().to_vec(), inner: Arc::new(inner) })
+        let inner = OverTables::new(models, engine, Arc::new(LakeTables { lake: Arc::clone(&lake), names }), sources(config));
+        Ok(Self { lake, nodes: inner.nodes().to_vec(), inner: Arc::new(inner) })
     }
 
     /// Finds mistakes in models and contracts without any data. Returns how many models there are.
@@ -84,7 +85,17 @@ impl LakeModels {
     /// The same models, of which only `made` are made.
     pub(crate) fn narrowed(&self, made: &BTreeSet<TableName>) -> Self {
         let nodes = self.nodes.iter().filter(|node| made.contains(&node.contract.table)).cloned().collect();
-        Self { inner: Arc::clone(&self.inner), nodes }
+        Self { lake: Arc::clone(&self.lake), inner: Arc::clone(&self.inner), nodes }
+    }
+
+    /// The lake itself.
+    pub(crate) fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// A session over the lake's tables, for several statements.
+    pub(crate) fn session(&self, as_of: Timestamp) -> Session {
+        self.inner.session(as_of)
     }
 
     /// Answers one statement.
