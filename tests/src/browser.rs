@@ -84,7 +84,10 @@ impl Browser {
     /// Gives the page this size, also one that no window could have.
     pub fn size(&self, width: u32, height: u32) {
         let mobile = width < 500;
-        self.command("Emulation.setDeviceMetricsOverride", &json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile }));
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile }),
+        );
     }
 
     /// What the page is told of its user's taste: `prefers-color-scheme` and `dark`.
@@ -168,14 +171,21 @@ impl Browser {
     pub fn console(&self) -> Vec<String> {
         let entries = self.post("se/log", &json!({ "type": "browser" }));
         let loud = |entry: &&Value| matches!(entry["level"].as_str(), Some("SEVERE" | "WARNING"));
-        entries.as_array().into_iter().flatten().filter(loud).map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
+        entries
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(loud)
+            .map(|entry| entry["message"].as_str().unwrap_or_default().to_owned())
+            .collect()
     }
 
     /// The addresses that pages asked for since the last call.
     #[must_use]
     pub fn requests(&self) -> Vec<String> {
         let entries = self.post("se/log", &json!({ "type": "performance" }));
-        let messages = entries.as_array().into_iter().flatten().filter_map(|entry| serde_json::from_str::<Value>(entry["message"].as_str()?).ok());
+        let messages =
+            entries.as_array().into_iter().flatten().filter_map(|entry| serde_json::from_str::<Value>(entry["message"].as_str()?).ok());
         let sent = messages.filter(|message| message["message"]["method"] == "Network.requestWillBeSent");
         sent.filter_map(|message| message["message"]["params"]["request"]["url"].as_str().map(str::to_owned)).collect()
     }

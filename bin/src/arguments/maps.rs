@@ -64,7 +64,14 @@ pub(crate) enum CoverageCommand {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SimulateArguments {
     /// Where a store would be opened.
-    #[arg(long, value_name = "LAT,LNG", allow_hyphen_values = true, requires = "radius", conflicts_with = "close", required_unless_present = "close")]
+    #[arg(
+        long,
+        value_name = "LAT,LNG",
+        allow_hyphen_values = true,
+        requires = "radius",
+        conflicts_with = "close",
+        required_unless_present = "close"
+    )]
     pub(crate) add: Option<String>,
     /// How far it would deliver.
     #[arg(long, value_name = "METRES", allow_negative_numbers = true, requires = "add")]

@@ -33,7 +33,9 @@ async fn simulate(global: &Global, printer: Printer, arguments: SimulateArgument
     let session = project.models().await?.session(as_of);
     for name in ["orders", "stores", "coverage_gaps"] {
         if !session.has(&TableName::new(TableName::MARTS, name)?).await? {
-            return Err(Error::new(&MAP_EMPTY, format!("table \"{name}\" is not in the lake yet")).hint("Run `pipeline run nightly` first."));
+            return Err(
+                Error::new(&MAP_EMPTY, format!("table \"{name}\" is not in the lake yet")).hint("Run `pipeline run nightly` first.")
+            );
         }
     }
     match trial {
@@ -74,10 +76,12 @@ fn trial(arguments: &SimulateArguments) -> Result<Trial> {
     let place = add.split_once(',').and_then(|(latitude, longitude)| Some((latitude.trim().parse().ok()?, longitude.trim().parse().ok()?)));
     let Some((latitude, longitude)) = place else { return wrong(format!("\"{add}\" is no latitude and longitude")) };
     if !(-90.0..=90.0).contains(&latitude) {
-        return Err(Error::new(&SIMULATION, format!("latitude {latitude} is not on earth")).hint("Latitudes go from -90 to 90, and come before the longitude."));
+        return Err(Error::new(&SIMULATION, format!("latitude {latitude} is not on earth"))
+            .hint("Latitudes go from -90 to 90, and come before the longitude."));
     }
     if !(-180.0..=180.0).contains(&longitude) {
-        return Err(Error::new(&SIMULATION, format!("longitude {longitude} is not on earth")).hint("Longitudes go from -180 to 180, and come after the latitude."));
+        return Err(Error::new(&SIMULATION, format!("longitude {longitude} is not on earth"))
+            .hint("Longitudes go from -180 to 180, and come after the latitude."));
     }
     if !(radius_m > 0.0 && radius_m <= RADIUS_M_MAX) {
         return Err(Error::new(&SIMULATION, format!("a radius of {radius_m} m reaches nothing, or more than there is"))
@@ -97,7 +101,14 @@ fn amounts(demand: &Demand) -> String {
 
 fn demand_table(rows: &[(&str, &Demand)]) -> String {
     let cells = |(name, demand): &(&str, &Demand)| {
-        vec![(*name).to_owned(), positive(demand.cells), positive(demand.orders), positive(demand.cancelled), positive(demand.customers), amounts(demand)]
+        vec![
+            (*name).to_owned(),
+            positive(demand.cells),
+            positive(demand.orders),
+            positive(demand.cancelled),
+            positive(demand.customers),
+            amounts(demand),
+        ]
     };
     table(&["", "cells", "orders", "cancelled", "customers", "revenue"], &[1, 2, 3, 4], rows.iter().map(cells))
 }
@@ -120,7 +131,9 @@ fn show_opening(printer: Printer, found: &Opening, as_of: &str) {
     let store = found.store;
     let title = format!("A store at {}, {} that delivers {} m far", store.latitude, store.longitude, store.radius_m);
     printer.line(printer.styled(Style::Strong, title));
-    printer.line(printer.styled(Style::Dim, format!("by the demand of the {DAYS} days before {as_of}; nobody knows what it would add to that\n")));
+    printer.line(
+        printer.styled(Style::Dim, format!("by the demand of the {DAYS} days before {as_of}; nobody knows what it would add to that\n")),
+    );
     printer.line(demand_table(&[("newly in reach", &found.new), ("in reach of others", &found.shared), ("together", &found.reached)]));
     if !found.stores.is_empty() {
         printer.line("\nStores that reach the same cells, with the orders they have there:");
@@ -132,7 +145,11 @@ fn show_opening(printer: Printer, found: &Opening, as_of: &str) {
         return;
     }
     printer.line(format!("\n{} within its reach, of which {} would close:", plural(found.gaps.len(), "gap"), count(closed as u64)));
-    let rows = found.gaps.iter().take(ROWS_SHOWN).map(|gap| vec![gap.opportunity_rank.to_string(), gap.cell.clone(), positive(gap.attempts), gap.effect.to_owned()]);
+    let rows = found
+        .gaps
+        .iter()
+        .take(ROWS_SHOWN)
+        .map(|gap| vec![gap.opportunity_rank.to_string(), gap.cell.clone(), positive(gap.attempts), gap.effect.to_owned()]);
     printer.line(table(&["rank", "cell", "orders", "effect"], &[0, 2], rows));
     more(printer, found.gaps.len());
 }
@@ -167,7 +184,17 @@ mod tests {
     fn places_are_checked() {
         let right = trial(&arguments("-17.5, 180", 2500.0)).unwrap();
         assert_eq!(right, Trial::Open(Candidate { latitude: -17.5, longitude: 180.0, radius_m: 2500.0 }));
-        for (add, radius) in [("91,0", 1.0), ("0,181", 1.0), ("0", 1.0), ("a,b", 1.0), ("NaN,0", 1.0), ("0,0", 0.0), ("0,0", -5.0), ("0,0", f64::NAN), ("0,0", f64::INFINITY)] {
+        for (add, radius) in [
+            ("91,0", 1.0),
+            ("0,181", 1.0),
+            ("0", 1.0),
+            ("a,b", 1.0),
+            ("NaN,0", 1.0),
+            ("0,0", 0.0),
+            ("0,0", -5.0),
+            ("0,0", f64::NAN),
+            ("0,0", f64::INFINITY),
+        ] {
             let error = trial(&arguments(add, radius)).unwrap_err();
             assert_eq!(error.kind().exit_code(), 2, "{add} {radius}");
         }

@@ -46,7 +46,9 @@ pub(crate) async fn map(global: &Global, printer: Printer, arguments: MapArgumen
         Some(text) => {
             let run = run(&runs, text)?;
             let earlier = models.lake().provider_as_of_run(&table, run).await?;
-            let earlier = earlier.ok_or_else(|| Error::new(&MAP_RUN, format!("the lake does not have table \"coverage_orders\" as run \"{run}\" left it")))?;
+            let earlier = earlier.ok_or_else(|| {
+                Error::new(&MAP_RUN, format!("the lake does not have table \"coverage_orders\" as run \"{run}\" left it"))
+            })?;
             session.register_table(EARLIER, table.table(), earlier);
             Some(Wish::Run(run.to_owned()))
         }
@@ -115,7 +117,8 @@ fn format(arguments: &MapArguments) -> Result<MapFormat> {
 /// `2025-09-01..2025-09-30`, both included.
 fn dates(text: &str) -> Result<Dates> {
     let found = text.split_once("..").and_then(|(from, to)| Some(Dates { from: from.trim().parse().ok()?, to: to.trim().parse().ok()? }));
-    let wrong = || Error::new(&CONFIG, format!("\"{text}\" is no range of days")).hint("Write the first and the last day: 2025-09-01..2025-09-30.");
+    let wrong =
+        || Error::new(&CONFIG, format!("\"{text}\" is no range of days")).hint("Write the first and the last day: 2025-09-01..2025-09-30.");
     found.filter(|dates| dates.from <= dates.to).ok_or_else(wrong)
 }
 
@@ -124,7 +127,8 @@ const RESOLUTION_MAX: i64 = 15;
 
 fn check_resolutions(resolutions: &[i64]) -> Result<()> {
     match resolutions.iter().find(|resolution| !(0..=RESOLUTION_MAX).contains(*resolution)) {
-        Some(wrong) => Err(Error::new(&CONFIG, format!("there is no resolution {wrong}")).hint("H3 has resolutions from 0 to 15; `resolutions` in [parameters] are those that the lake has.")),
+        Some(wrong) => Err(Error::new(&CONFIG, format!("there is no resolution {wrong}"))
+            .hint("H3 has resolutions from 0 to 15; `resolutions` in [parameters] are those that the lake has.")),
         None => Ok(()),
     }
 }
@@ -152,7 +156,8 @@ fn run<'a>(runs: &'a [RunOverview], wanted: &str) -> Result<&'a str> {
 
 /// Writes beside the place and moves there, so that nobody opens half a file.
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |error: std::io::Error| Error::new(&MAP_FILE, format!("file \"{}\" could not be written", file.display())).caused_by(error.kind());
+    let failed =
+        |error: std::io::Error| Error::new(&MAP_FILE, format!("file \"{}\" could not be written", file.display())).caused_by(error.kind());
     let name = file.file_name().ok_or_else(|| Error::new(&MAP_FILE, format!("\"{}\" names no file", file.display())))?;
     let mut part = name.to_owned();
     part.push(".part");

@@ -85,10 +85,9 @@ fn sums(layer: &Layer) -> Vec<Sums> {
         for (sum, column) in sums.counts.iter_mut().zip([&rows.orders, &rows.completed, &rows.cancelled, &rows.late, &rows.new_customers]) {
             *sum += column[row].unwrap_or(0);
         }
-        for (mean, value, weight) in [
-            (&mut sums.minutes, rows.minutes[row], rows.completed[row]),
-            (&mut sums.distance, rows.distance[row], rows.orders[row]),
-        ] {
+        for (mean, value, weight) in
+            [(&mut sums.minutes, rows.minutes[row], rows.completed[row]), (&mut sums.distance, rows.distance[row], rows.orders[row])]
+        {
             if let (Some(value), Some(weight)) = (value, weight) {
                 *mean = (mean.0 + value * weight, mean.1 + weight);
             }

@@ -12,8 +12,7 @@ const PLACES: f64 = 1e8;
 pub(crate) fn text(features: &Features) -> String {
     let mut text = "{\"type\":\"FeatureCollection\",\"features\":[".to_owned();
     for (row, shape) in features.shapes.iter().enumerate() {
-        let properties: Map<String, Value> =
-            features.columns.iter().map(|(name, values)| (name.clone(), property(values, row))).collect();
+        let properties: Map<String, Value> = features.columns.iter().map(|(name, values)| (name.clone(), property(values, row))).collect();
         let feature = json!({ "type": "Feature", "geometry": geometry(shape), "properties": properties });
         text.push_str(if row == 0 { "\n" } else { ",\n" });
         text.push_str(&feature.to_string());
@@ -71,7 +70,10 @@ mod tests {
         let read: Value = serde_json::from_str(&written).unwrap();
         assert_eq!(read["type"], "FeatureCollection");
         assert_eq!(read["features"][0]["geometry"]["type"], "MultiPolygon");
-        assert_eq!(read["features"][1]["geometry"], json!({ "type": "Polygon", "coordinates": [[[21.0, 52.0], [21.1, 52.0], [21.1, 52.1], [21.0, 52.0]]] }));
+        assert_eq!(
+            read["features"][1]["geometry"],
+            json!({ "type": "Polygon", "coordinates": [[[21.0, 52.0], [21.1, 52.0], [21.1, 52.1], [21.0, 52.0]]] })
+        );
         assert_eq!(read["features"][2]["geometry"]["coordinates"], json!([21.0, 52.0]));
         assert!(written.contains("\"revenue_PLN\":12345678901234567.89}"), "{written}");
         assert!(written.contains("\"revenue_PLN\":-0.05}"), "{written}");

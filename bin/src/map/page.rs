@@ -49,7 +49,11 @@ pub(crate) fn render(atlas: &Atlas) -> Result<String> {
 
 /// JSON that can stand in a `<script>`: no `</script>` and no `<!--` can begin in it, and no line ends but by escapes.
 fn script_data(json: &str) -> String {
-    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
 }
 
 /// Text in HTML.
@@ -66,7 +70,8 @@ mod tests {
         let hostile = r#"{"name":"</script><script>alert(1)</script><!--&"}"#.replace("&", "\u{2028}\u{2029}&");
         let escaped = script_data(&hostile);
         assert!(!escaped.contains(['<', '>', '&', '\u{2028}', '\u{2029}']), "{escaped}");
-        let (before, after): (serde_json::Value, serde_json::Value) = (serde_json::from_str(&hostile).unwrap(), serde_json::from_str(&escaped).unwrap());
+        let (before, after): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_str(&hostile).unwrap(), serde_json::from_str(&escaped).unwrap());
         assert_eq!(before, after, "the same data");
     }
 
@@ -75,7 +80,20 @@ mod tests {
         let all = [&[PAGE, STYLE][..], &SCRIPTS].concat().concat();
         // Names of XML languages look like addresses; nobody asks for them.
         let all = all.replace("http://www.w3.org/2000/svg", "");
-        for forbidden in ["http:", "https:", "//cdn", "@import", "fetch(", "XMLHttpRequest", "WebSocket", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+        for forbidden in [
+            "http:",
+            "https:",
+            "//cdn",
+            "@import",
+            "fetch(",
+            "XMLHttpRequest",
+            "WebSocket",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+        ] {
             assert!(!all.contains(forbidden), "{forbidden}");
         }
     }

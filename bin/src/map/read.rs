@@ -242,7 +242,12 @@ async fn currency_codes(session: &Session, dates: Dates, tables: &[Option<&Table
 }
 
 /// Every cell of the map with where it lies: by resolution, then by name.
-async fn shapes(session: &Session, wanted: &Wanted, dates: Dates, before: Option<(&str, Dates)>) -> Result<BTreeMap<i64, BTreeMap<String, Shape>>> {
+async fn shapes(
+    session: &Session,
+    wanted: &Wanted,
+    dates: Dates,
+    before: Option<(&str, Dates)>,
+) -> Result<BTreeMap<i64, BTreeMap<String, Shape>>> {
     let mut tables = vec![(statement::ORDERS, dates)];
     tables.extend(before);
     let found = fetch(session, &statement::shapes(&tables, &wanted.resolutions)).await?;
@@ -444,7 +449,10 @@ mod tests {
 
     #[test]
     fn corners_are_whole_numbers_and_not_closed() {
-        assert_eq!(corners("POLYGON ((180.5 1, 181 1, 181 2.0000004, 180.5 1))"), [180_500_000, 1_000_000, 181_000_000, 1_000_000, 181_000_000, 2_000_000]);
+        assert_eq!(
+            corners("POLYGON ((180.5 1, 181 1, 181 2.0000004, 180.5 1))"),
+            [180_500_000, 1_000_000, 181_000_000, 1_000_000, 181_000_000, 2_000_000]
+        );
         assert!(corners("POINT (1 2)").is_empty());
     }
 }

@@ -231,7 +231,9 @@ pub(crate) async fn open_stores(session: &Session) -> Result<BTreeMap<i64, Optio
     let found = fetch(session, &sql).await?;
     let mut stores = BTreeMap::new();
     for row in 0..found.rows() {
-        stores.extend(found.integer("store_id", row)?.map(|id| Ok::<_, pipeline_core::error::Error>((id, found.text("name", row)?))).transpose()?);
+        stores.extend(
+            found.integer("store_id", row)?.map(|id| Ok::<_, pipeline_core::error::Error>((id, found.text("name", row)?))).transpose()?,
+        );
     }
     Ok(stores)
 }

@@ -94,10 +94,8 @@ pub(crate) fn cells(table: &str, dates: Dates, bucket_days: u32, resolutions: &[
 
 /// Where the cells of tables lie, each cell once.
 pub(crate) fn shapes(tables: &[(&str, Dates)], resolutions: &[i64]) -> String {
-    let selects: Vec<String> = tables
-        .iter()
-        .map(|(table, dates)| format!("SELECT resolution, cell FROM {table} WHERE {}", chosen(*dates, resolutions)))
-        .collect();
+    let selects: Vec<String> =
+        tables.iter().map(|(table, dates)| format!("SELECT resolution, cell FROM {table} WHERE {}", chosen(*dates, resolutions))).collect();
     format!(
         "SELECT CAST(resolution AS BIGINT) AS resolution, cell, h3_center_lat(cell) AS lat, h3_center_lng(cell) AS lng, \
          h3_boundary_wkt(cell) AS wkt FROM (SELECT DISTINCT resolution, CAST(cell AS VARCHAR) AS cell FROM ({}))",
@@ -192,7 +190,10 @@ mod tests {
     fn buckets_are_counted_from_the_first_day() {
         let dates = Dates { from: NaiveDate::from_ymd_opt(1970, 1, 8).unwrap(), to: NaiveDate::from_ymd_opt(1970, 2, 1).unwrap() };
         assert_eq!(bucket(dates, 7), "(CAST(CAST(business_date AS INT) AS BIGINT) - 7) / 7");
-        assert_eq!(chosen(dates, &[7, 9]), "business_date >= DATE '1970-01-08' AND business_date <= DATE '1970-02-01' AND resolution IN (7, 9)");
+        assert_eq!(
+            chosen(dates, &[7, 9]),
+            "business_date >= DATE '1970-01-08' AND business_date <= DATE '1970-02-01' AND resolution IN (7, 9)"
+        );
     }
 
     #[test]

@@ -243,7 +243,7 @@ const baselineBuckets = data.baseline ? data.baseline.dates.length : 0;
 state.layer = Math.max(0, Math.floor(data.layers.length / 2));
 Object.assign(state, { from: data.baseline ? Math.max(0, last + 1 - Math.min(baselineBuckets, Math.ceil(28 / data.bucket_days))) : 0, to: last, place: busiestPlace(), compare: Boolean(data.baseline), tab: data.baseline ? 'changes' : 'gaps' });
 update(recall());
-Object.assign(view, fitted(pointsOf(state.place), view.width, view.height, Math.min(70, view.width / 8)));
+Object.assign(view, viewOfPlace());
 layOut();
 draw();
 document.documentElement.dataset.ready = 'yes';

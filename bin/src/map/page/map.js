@@ -301,9 +301,13 @@ function goTo(target) {
   move();
 }
 
-function fitPlace() {
-  goTo(fitted(pointsOf(state.place), view.width, view.height, Math.min(70, view.width / 8)));
+/** A view that holds the place; discs of places need more room at the sides than cells. */
+function viewOfPlace() {
+  const margin = state.place < 0 && places.length > 1 ? Math.min(110, view.width / 5, view.height / 5) : Math.min(40, view.width / 10);
+  return fitted(pointsOf(state.place), view.width, view.height, margin);
 }
+
+function fitPlace() { goTo(viewOfPlace()); }
 
 function zoomBy(factor, x = 0, y = 0) {
   drag.zoom = Math.max(SCALE_MIN / view.scale, Math.min(SCALE_MAX / view.scale, factor));

@@ -88,10 +88,17 @@ for (const layer of data.layers) {
 }
 if (data.store_rows) data.store_rows.begins = begins(data.store_rows, data.dates.length);
 
-/** Amounts are never added across currencies: money is that of the chosen one, or of the only one. */
+/** Amounts are never added across currencies: money is that of the chosen one, or of the only one of the place; else -1. */
 function moneyCurrency() {
-  return state.currency >= 0 ? state.currency : data.currencies.length === 1 ? 0 : -1;
+  if (state.currency >= 0) return state.currency;
+  if (!onlyCurrencies.has(state.place)) {
+    const layer = data.layers[0], here = cellsHere(layer), found = new Set();
+    for (const rows of [layer.rows, layer.baseline]) if (rows) rows.currency.forEach((currency, row) => { if (!here || here[rows.cell[row]]) found.add(currency); });
+    onlyCurrencies.set(state.place, found.size === 1 ? [...found][0] : -1);
+  }
+  return onlyCurrencies.get(state.place);
 }
+const onlyCurrencies = new Map();
 
 /** Sums of rows by a key column, for one currency or all, and only of keys that `counts` lets in. */
 function sums(rows, first, last, keys, count, columns, counts = null) {

@@ -49,7 +49,10 @@ const cellCenter = (layer, cell) => [layer.centers[2 * cell] / 1e6, layer.center
 /** What a view of the place has to hold. */
 function pointsOf(place) {
   const layer = data.layers[state.layer], of = placesOf(layer), points = [];
-  layer.cells.forEach((_, cell) => { if (place < 0 || of[cell] === place) points.push(cellCenter(layer, cell)); });
+  layer.outlines.forEach((outline, cell) => {
+    if (place >= 0 && of[cell] !== place) return;
+    for (let corner = 0; corner < outline.length; corner += 2) points.push([outline[corner + 1] / 1e6, outline[corner] / 1e6]);
+  });
   for (const store of data.stores) if (place < 0 || store.place === place) points.push([store.lat, store.lng]);
   return points.length ? points : [[0, 0]];
 }
