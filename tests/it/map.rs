@@ -190,7 +190,7 @@ fn the_page_is_used_by_keyboard_alone() {
     assert_eq!(outline, "solid");
     // Every control has a name.
     let nameless = browser.script(
-        "return [...document.querySelectorAll('button, select, input')].filter((control) => !(control.textContent.trim() || control.getAttribute('aria-label') || control.labels && control.labels.length)).map((control) => control.outerHTML);",
+        "return [...document.querySelectorAll('button, select, input')].filter((control) => control.offsetParent && !(control.textContent.trim() || control.getAttribute('aria-label') || control.labels && control.labels.length)).map((control) => control.outerHTML);",
         &Value::Null,
     );
     assert_eq!(nameless, json!([]));

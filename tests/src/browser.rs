@@ -47,6 +47,8 @@ impl Browser {
     pub fn open(width: u32, height: u32) -> Self {
         let browser = start(|| Self::attempt(width, height));
         browser.size(width, height);
+        // What it asked for by itself until now.
+        drop(browser.requests());
         browser
     }
 

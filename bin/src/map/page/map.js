@@ -285,7 +285,7 @@ function settle() {
 function goTo(target) {
   const from = { lat: view.lat, lng: view.lng, scale: view.scale };
   const turn = ((target.lng - from.lng + 540) % 360) - 180;
-  const far = angleBetween(unit(from.lat, from.lng), unit(target.lat, target.lng)) * Math.min(from.scale, target.scale) > 3000;
+  const far = angleBetween(unit(from.lat, from.lng), unit(target.lat, target.lng)) * Math.max(from.scale, target.scale) > 20000;
   const steps = calm.matches || far || document.hidden ? 1 : 14;
   let step = 0;
   const move = () => {

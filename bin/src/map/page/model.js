@@ -1,7 +1,10 @@
 // What the page knows: columns of numbers, and what they come to over days, currencies and cells.
 
 const data = JSON.parse(document.getElementById('data').textContent);
-const locale = data.locale || undefined;
+/** The wished locale if the browser knows what it means, else the browser's own. */
+const locale = (() => {
+  try { return data.locale ? Intl.getCanonicalLocales(data.locale)[0] : undefined; } catch { return undefined; }
+})();
 const NO_CURRENCY = 'XXX';
 
 /** The measures. `sum` adds up over days; `share` and `mean` come from sums; `day` holds for one day alone. */

@@ -131,8 +131,15 @@ function showLegend() {
 
 // ---- Days -----------------------------------------------------------------------------------------------------------------
 
-/** What each bucket comes to, for the bars. */
+let lastBars = { key: '', heights: null };
+/** What each bucket comes to, for the bars. The chosen days do not change it. */
 function bars() {
+  const key = [state.layer, state.currency, state.place, state.measure.id].join();
+  if (lastBars.key !== key) lastBars = { key, heights: countBars() };
+  return lastBars.heights;
+}
+
+function countBars() {
   const { rows } = shown.layer, column = state.measure.kind === 'sum' ? state.measure.column : 'orders', paid = moneyCurrency();
   const result = new Float64Array(data.dates.length);
   for (let row = 0; row < rows.bucket.length; row += 1) {
