@@ -229,7 +229,7 @@ function drawPlaces() {
   const most = Math.max(...orders, 1), taken = [];
   places.map((place, index) => ({ place, index })).sort((a, b) => orders[b.index] - orders[a.index]).forEach(({ place, index }) => {
     const at = project(place.lat, place.lng);
-    if (!at) return;
+    if (!at || !orders[index]) return;
     const radius = 5 + 22 * Math.sqrt(orders[index] / most);
     place.disc = { at, radius };
     pen.beginPath();
