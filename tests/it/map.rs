@@ -500,7 +500,7 @@ impl Demand {
                 AND placed_at > as_of() - INTERVAL '28 days' AND placed_at <= as_of()",
         );
         let stores = project
-            .query("SELECT store_id, latitude, longitude, delivery_radius_m FROM stores WHERE closed_on IS NULL AND latitude IS NOT NULL");
+            .query("SELECT store_id, latitude, longitude, delivery_radius_m FROM stores WHERE (closed_on IS NULL OR closed_on >= DATE '2025-11-04') AND (opened_on IS NULL OR opened_on <= DATE '2025-11-04') AND latitude IS NOT NULL");
         let stores = stores.iter().map(|row| {
             (row["store_id"].as_i64().unwrap(), (number(row, "latitude"), number(row, "longitude")), number(row, "delivery_radius_m"))
         });

@@ -17,15 +17,15 @@ pub(crate) const ORDERS: &str = "coverage_orders";
 /// The same as an earlier run left it, once a session has it.
 pub(crate) const EARLIER: &str = "earlier.coverage_orders";
 
-/// Whether a store is open at the session's instant: the same words as in `coverage_gaps`.
+/// Whether a store is open at the session's instant, its last day included: as in `coverage_gaps`.
 pub(crate) const IS_OPEN: &str = "(opened_on IS NULL OR opened_on <= local_date(as_of(), coalesce(known_time_zone(time_zone), 'UTC'))) \
-    AND (closed_on IS NULL OR closed_on > local_date(as_of(), coalesce(known_time_zone(time_zone), 'UTC')))";
+    AND (closed_on IS NULL OR closed_on >= local_date(as_of(), coalesce(known_time_zone(time_zone), 'UTC')))";
 
 /// Stores.
 pub(crate) const STORES: &str = "SELECT CAST(store_id AS BIGINT) AS store_id, name, city, country, latitude, longitude, \
     CAST(delivery_radius_m AS BIGINT) AS radius, \
     (opened_on IS NULL OR opened_on <= local_date(as_of(), coalesce(known_time_zone(time_zone), 'UTC'))) \
-    AND (closed_on IS NULL OR closed_on > local_date(as_of(), coalesce(known_time_zone(time_zone), 'UTC'))) AS is_open \
+    AND (closed_on IS NULL OR closed_on >= local_date(as_of(), coalesce(known_time_zone(time_zone), 'UTC'))) AS is_open \
     FROM stores ORDER BY store_id";
 
 /// Gaps by rank.

@@ -9,8 +9,8 @@
 //! Tables are not cut into folders: files hold all columns and are pruned by their statistics. What `stage` prepares is a
 //! file in the work folder that no reader sees.
 
+mod as_of_run;
 mod codes;
-mod history;
 mod maintain;
 mod publish;
 mod schema;
