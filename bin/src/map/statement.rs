@@ -55,14 +55,17 @@ fn chosen(dates: Dates, resolutions: &[i64]) -> String {
     condition
 }
 
-/// How many rows [`cells`] has.
+/// How many rows [`cells`] has, and of how many cells.
 pub(crate) fn count(table: &str, dates: Dates, bucket_days: u32, resolutions: &[i64]) -> String {
     let condition = chosen(dates, resolutions);
     if bucket_days == 1 {
-        return format!("SELECT count(*) AS rows FROM {table} WHERE {condition}");
+        return format!("SELECT count(*) AS rows, count(DISTINCT cell) AS cells FROM {table} WHERE {condition}");
     }
     let bucket = bucket(dates, bucket_days);
-    format!("SELECT count(*) AS rows FROM (SELECT DISTINCT {bucket} AS bucket, resolution, cell, currency FROM {table} WHERE {condition})")
+    format!(
+        "SELECT count(*) AS rows, count(DISTINCT cell) AS cells \
+         FROM (SELECT DISTINCT {bucket} AS bucket, resolution, cell, currency FROM {table} WHERE {condition})"
+    )
 }
 
 /// Measures of cells by bucket. Of means over several days, the weights are the orders they were taken of.
