@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests start: PostgreSQL (15 or later) and valgrind from the system's packages, everything else into a
+# Installs what the tests start: PostgreSQL (15 or later), Chromium and valgrind from the system's packages, everything else into a
 # virtual environment at <repository>/.services. Safe to call again: what is there is left alone.
 #
 #   PIPELINE_SERVICES_BIN   a folder with the programs, if they shall not come from <repository>/.services
@@ -68,6 +68,11 @@ say "$("$postgres/postgres" --version | sed -E 's/^postgres \(PostgreSQL\)/Postg
 # A pooler in front of PostgreSQL. Tests start their own.
 if [ ! -x /usr/sbin/pgbouncer ]; then
     apt_install pgbouncer
+fi
+
+# A browser for pages, and what drives it.
+if ! command -v chromedriver >/dev/null || ! { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null; then
+    apt_install chromium chromium-driver
 fi
 
 # Counts the instructions of the decoders. Elsewhere they are not counted.

@@ -3,6 +3,10 @@
 use clap::builder::styling::{AnsiColor, Effects, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use maps::{CoverageArguments, CoverageCommand, MapArguments, MapFormat, SimulateArguments};
+
+mod maps;
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
     .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
@@ -130,6 +134,10 @@ pub(crate) enum Command {
     Init(InitArguments),
     /// Compares what is declared with what the sources hold
     Schema(SchemaArguments),
+    /// Writes coverage as a map to look at, or as GeoJSON or GeoParquet
+    Map(MapArguments),
+    /// Tries what a store more or less would change
+    Coverage(CoverageArguments),
     /// Shows and checks the configuration
     Config(ConfigArguments),
     /// Makes a realistic data set with its answers

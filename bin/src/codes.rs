@@ -37,6 +37,7 @@ pub(crate) fn all() -> Vec<&'static Code> {
     let mut codes: Vec<&'static Code> = core.to_vec();
     codes.push(&crate::commands::status::RUN_UNKNOWN);
     codes.extend(crate::commands::segment::CODES);
+    codes.extend(crate::map::CODES);
     codes.extend(pipeline_extractors::codes());
     codes.extend(pipeline_transforms::errors::CODES);
     codes.extend(pipeline_loaders::codes());

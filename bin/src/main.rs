@@ -8,6 +8,7 @@ mod codes;
 mod commands;
 mod destinations;
 mod ledger;
+mod map;
 mod models;
 mod openlineage;
 mod output;
@@ -72,6 +73,8 @@ async fn dispatch(arguments: Arguments, printer: Printer) -> pipeline_core::erro
         Command::Init(arguments) => commands::init::init(&global, printer, arguments).await,
         Command::Schema(arguments) => commands::schema::schema(&global, printer, arguments).await,
         Command::Quarantine(arguments) => commands::quarantine::quarantine(&global, printer, arguments).await,
+        Command::Map(arguments) => commands::map::map(&global, printer, arguments).await,
+        Command::Coverage(arguments) => commands::coverage::coverage(&global, printer, arguments).await,
         Command::Config(arguments) => commands::config::config(&global, printer, arguments).await,
         Command::Demo(arguments) => commands::demo::demo(&global, printer, arguments).await,
     }

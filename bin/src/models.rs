@@ -18,7 +18,7 @@ use pipeline_transforms::lake::LakeModels as OverTables;
 use pipeline_transforms::lineage::Lineage;
 use pipeline_transforms::model::ModelSet;
 use pipeline_transforms::model::rules::Rules;
-use pipeline_transforms::session::{EmptyTable, Engine, Options, TableProvider, Tables};
+use pipeline_transforms::session::{EmptyTable, Engine, Options, Session, TableProvider, Tables};
 use pipeline_transforms::why::Why;
 
 /// The lake's tables as the query engine opens them.
@@ -103,6 +103,16 @@ impl LakeModels {
     /// The rows behind a row of a model.
     pub(crate) async fn why(&self, table: &TableName, key: &[String], as_of: Timestamp, limit: usize) -> Result<Why> {
         self.inner.why(table, key, as_of, limit).await
+    }
+
+    /// The lake itself.
+    pub(crate) fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// A session over the lake's tables, for several statements.
+    pub(crate) fn session(&self, as_of: Timestamp) -> Session {
+        self.inner.session(as_of)
     }
 
     /// Answers one statement.

@@ -10,6 +10,7 @@ mod gentle;
 mod late;
 mod loaders;
 mod local;
+mod map;
 mod opensearch;
 mod oracle;
 mod program;

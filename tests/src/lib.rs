@@ -10,6 +10,7 @@
 //! | [`RedshiftDouble`] | `redshift-double` over a PostgreSQL and an S3 server of the harness |
 //! | [`OtlpReceiver`] | rotel, which prints the spans it receives |
 //! | [`Pooler`] | PgBouncer in front of a PostgreSQL server |
+//! | [`Browser`] | Chromium, driven by ChromeDriver |
 //! | [`FaultProxy`] | a TCP relay that can be cut, in this process |
 //!
 //! Everything ends with its value, and with this process however it ends: a watcher outside kills what is left and removes
@@ -19,6 +20,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::string_slice))]
 
 pub mod answers;
+pub mod browser;
 pub mod keeper;
 pub mod metadata;
 pub mod place;
@@ -39,6 +41,7 @@ mod server;
 mod signature;
 
 pub use answers::Answers;
+pub use browser::Browser;
 pub use certificates::Certificates;
 pub use mongo::Mongo;
 pub use opensearch::OpenSearch;

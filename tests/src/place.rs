@@ -82,6 +82,17 @@ pub fn service(name: &str) -> PathBuf {
     path
 }
 
+/// A program of the system's packages, by the first of these names that is in `PATH`.
+///
+/// # Panics
+/// If none is.
+#[must_use]
+pub fn installed(names: &[&str]) -> PathBuf {
+    let folders: Vec<PathBuf> = environment("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+    let found = names.iter().find_map(|name| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file()));
+    found.unwrap_or_else(|| panic!("none of the programs {names:?} is installed\n\nhint: Run `bash tests/services.sh` first."))
+}
+
 /// The oldest PostgreSQL the tests use.
 const POSTGRES_VERSION_MIN: u32 = 15;
 

@@ -259,8 +259,11 @@ impl Session {
         &self.engine
     }
 
-    /// Whether a statement can read the table.
-    pub(crate) async fn has(&self, table: &TableName) -> Result<bool> {
+    /// Whether a statement can read the table: it is in the lake, or was registered.
+    ///
+    /// # Errors
+    /// What kept it from being opened.
+    pub async fn has(&self, table: &TableName) -> Result<bool> {
         let found = self.catalog.get(table.schema()).table(table.table()).await;
         found.map(|table| table.is_some()).map_err(|error| failure(format!("table \"{table}\" cannot be opened"), error))
     }

@@ -2,9 +2,11 @@
 
 pub(crate) mod backfill;
 pub(crate) mod config;
+pub(crate) mod coverage;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod init;
+pub(crate) mod map;
 pub(crate) mod plan;
 pub(crate) mod quarantine;
 pub(crate) mod query;

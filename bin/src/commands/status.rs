@@ -21,7 +21,7 @@ pub(crate) static RUN_UNKNOWN: Code = Code {
 const RUNS_SHOWN: usize = 10;
 
 /// Runs searched for the beginning of an id.
-const RUNS_SEARCHED: usize = 10_000;
+pub(crate) const RUNS_SEARCHED: usize = 10_000;
 
 pub(crate) async fn status(global: &Global, printer: Printer, arguments: StatusArguments) -> Result<()> {
     let project = Project::open(global, printer)?;

@@ -9,6 +9,7 @@
 //! Tables are not cut into folders: files hold all columns and are pruned by their statistics. What `stage` prepares is a
 //! file in the work folder that no reader sees.
 
+mod as_of_run;
 mod codes;
 mod history;
 mod maintain;
@@ -276,10 +277,13 @@ impl LogStoreFactory for BucketLogs {
     }
 }
 
+/// Under which key a commit carries its run.
+const RUN_KEY: &str = "pipeline.run";
+
 /// What commits are told beyond their actions.
 fn commit_metadata(load: &Load) -> HashMap<String, serde_json::Value> {
     HashMap::from([
-        ("pipeline.run".to_owned(), serde_json::Value::String(load.run.clone())),
+        (RUN_KEY.to_owned(), serde_json::Value::String(load.run.clone())),
         ("pipeline.load".to_owned(), serde_json::Value::String(load.id.to_string())),
     ])
 }

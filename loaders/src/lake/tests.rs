@@ -285,3 +285,26 @@ async fn a_column_becomes_wider_by_itself_and_never_narrower() {
     let error = place.lake.prepare(&renamed, &Layout::default()).await.unwrap_err();
     assert!(format!("{error:?}").contains("`new = \"… from newer\"`"), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_table_is_read_as_a_run_left_it() {
+    let place = place();
+    let name = contract().table;
+    for (run, rows, revision, base) in [("run-1", [(1, Some(100), 1)], 1, None), ("run-3", [(2, Some(200), 1)], 2, Some(1))] {
+        let mut staged = place.staged(&rows, Mode::Changes, revision, base).await;
+        staged.load.run = run.to_owned();
+        place.lake.publish(&staged).await.unwrap();
+        place.lake.discard(&staged).await.unwrap();
+    }
+    let rows = async |run: &str| {
+        let provider = place.lake.provider_as_of_run(&name, run).await.unwrap()?;
+        Some(place.lake.session().read_table(provider).unwrap().count().await.unwrap())
+    };
+    assert_eq!(rows("run-0").await, None, "the table was made later");
+    assert_eq!(rows("run-1").await, Some(1));
+    assert_eq!(rows("run-2").await, Some(1), "a run that changed nothing left what the one before it left");
+    assert_eq!(rows("run-3").await, Some(2));
+    assert_eq!(rows("run-9").await, Some(2));
+    let unknown = TableName::new("shop", "unknown").unwrap();
+    assert!(place.lake.provider_as_of_run(&unknown, "run-9").await.unwrap().is_none());
+}
