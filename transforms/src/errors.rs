@@ -116,8 +116,21 @@ pub static WHY: Code = Code {
 };
 
 /// Every code of this crate.
-pub const CODES: &[&Code] =
-    &[&MODEL_FILE, &SQL, &MODEL_CYCLE, &MODEL_INPUT, &RULE, &MODEL_SCHEMA, &MODEL_TEST, &MODEL_TEXT, &PARAMETER, &VALUE, &MEMORY, &STORAGE, &WHY];
+pub const CODES: &[&Code] = &[
+    &MODEL_FILE,
+    &SQL,
+    &MODEL_CYCLE,
+    &MODEL_INPUT,
+    &RULE,
+    &MODEL_SCHEMA,
+    &MODEL_TEST,
+    &MODEL_TEXT,
+    &PARAMETER,
+    &VALUE,
+    &MEMORY,
+    &STORAGE,
+    &WHY,
+];
 
 /// Whether the memory limit is what an error is about.
 pub(crate) fn is_memory(error: &DataFusionError) -> bool {

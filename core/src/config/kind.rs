@@ -125,6 +125,7 @@ impl Options {
     ///
     /// # Errors
     /// If it is something else.
+    #[expect(clippy::type_complexity, reason = "amounts with the currencies that they are in, if they say one; named types would hide it")]
     pub fn amounts(&mut self, key: &str) -> Result<Option<Vec<(Option<String>, String)>>> {
         if !matches!(self.table.get(key), Some(Value::Table(_))) {
             return Ok(self.scalar(key)?.map(|text| vec![(None, text)]));

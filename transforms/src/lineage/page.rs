@@ -124,7 +124,7 @@ impl Page<'_> {
         let mut parts = Vec::new();
         for kind in [Direct::Identity, Direct::Transformation, Direct::Aggregation] {
             let fields = column.direct.iter().filter(|(_, found)| **found == kind).map(|(field, _)| field);
-            let words = by_table(fields, |table| named(table), |field| field.path.clone());
+            let words = by_table(fields, named, |field| field.path.clone());
             if !words.is_empty() {
                 let verb = match kind {
                     Direct::Identity => "",
@@ -280,7 +280,7 @@ fn settings(column: &ColumnLineage) -> Vec<String> {
 }
 
 fn deciding(influences: &Influences) -> String {
-    let mut words = by_table(influences.fields.keys(), |table| named(table), |field| field.path.clone());
+    let mut words = by_table(influences.fields.keys(), named, |field| field.path.clone());
     for setting in &influences.settings {
         let separator = if words.is_empty() { "" } else { "; " };
         write!(words, "{separator}{}", code(&setting.to_string())).expect("a String takes any text");

@@ -307,7 +307,7 @@ impl Asking<'_> {
         let by_path = |path: &str| {
             let mut names = path.split('.');
             let start = ident(names.next().unwrap_or_default());
-            names.fold(start, |of, name| get_field(of, name)).alias(path)
+            names.fold(start, get_field).alias(path)
         };
         key.iter().map(ident).chain(others.into_iter().map(by_path)).collect()
     }

@@ -36,6 +36,7 @@ fn contract(table: &str, columns: &[(&str, &str)]) -> Contract {
 }
 
 /// Models with the key's columns first, each with its statement and columns.
+#[expect(clippy::type_complexity, reason = "a table of cases")]
 const MODELS: &[(&str, &str, usize, &[(&str, &str)])] = &[
     (
         "sales",
