@@ -103,13 +103,11 @@ impl Browser {
     }
 
     /// What a function body returns in the page. `arguments[0]` is the argument.
-    #[must_use]
     pub fn script(&self, body: &str, argument: &Value) -> Value {
         self.post("execute/sync", &json!({ "script": body, "args": [argument] }))
     }
 
     /// What a function body gives to its last argument, a function, some time later.
-    #[must_use]
     pub fn script_later(&self, body: &str, argument: &Value) -> Value {
         self.post("execute/async", &json!({ "script": body, "args": [argument] }))
     }
