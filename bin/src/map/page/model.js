@@ -221,9 +221,12 @@ function classes(values) {
   return { limits: quantiles(sorted, CLASSES_MAX), least: sorted[0], most: sorted[sorted.length - 1] };
 }
 
+/** Small and large changes: the larger third, or whatever is more than the least. */
 function changeClasses(change) {
   const sizes = change.filter((value) => !Number.isNaN(value) && value !== 0).map(Math.abs).sort();
-  return { limits: sizes.length ? quantiles(sizes, 2) : [], least: sizes[0] || 0, most: sizes[sizes.length - 1] || 0 };
+  if (!sizes.length) return { limits: [], least: 0, most: 0 };
+  const third = sizes[Math.floor(sizes.length * 2 / 3)], limit = third > sizes[0] ? third : sizes.find((size) => size > sizes[0]);
+  return { limits: limit === undefined ? [] : [limit], least: sizes[0], most: sizes[sizes.length - 1] };
 }
 
 function classOf(limits, value) {

@@ -74,7 +74,9 @@ function graticule() {
   const low = Math.max(-90, view.lat - reach), high = Math.min(90, view.lat + reach);
   const polar = low <= -89 || high >= 89;
   const side = polar ? 180 : Math.min(180, reach / Math.max(0.02, Math.cos(Math.max(Math.abs(low), Math.abs(high)) * RADIANS)));
-  const acrossStep = steps.find((value) => value >= step && side / value <= 9) || 30;
+  // Labels of meridians need room beside each other.
+  const meridianPixels = RADIANS * Math.cos(view.lat * RADIANS) * view.scale;
+  const acrossStep = steps.find((value) => value >= step && side / value <= 9 && value * meridianPixels >= 64) || 30;
   for (let lat = Math.ceil(low / step) * step; lat <= high; lat += step) {
     const line = [];
     for (let part = 0; part <= 64; part += 1) line.push([lat, view.lng - side + part * side / 32]);
