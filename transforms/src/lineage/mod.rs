@@ -86,10 +86,22 @@ impl Lineage {
         }
         let mut lineage = Self::default();
         for model in models.models() {
-            let step = step(&session, &contracts, model).await?;
-            let whole = lineage.whole(&contracts, model.table(), &step);
-            lineage.whole.insert(model.table().clone(), whole);
-            lineage.steps.insert(model.table().clone(), step);
+            lineage.steps.insert(model.table().clone(), step(&session, &contracts, model).await?);
+        }
+        // Former results are made of what comes later: once more, until nothing is added.
+        for _ in 0..ROUNDS_MAX {
+            let mut is_complete = true;
+            for model in models.models() {
+                let Some(step) = lineage.steps.get(model.table()) else { continue };
+                let whole = lineage.whole(&contracts, model.table(), step);
+                if lineage.whole.get(model.table()) != Some(&whole) {
+                    is_complete = false;
+                    lineage.whole.insert(model.table().clone(), whole);
+                }
+            }
+            if is_complete {
+                break;
+            }
         }
         Ok(lineage)
     }
@@ -109,10 +121,12 @@ impl Lineage {
 
     /// Puts the lineage of the models that a model reads in the place of their columns.
     fn whole(&self, contracts: &Contracts<'_>, table: &TableName, step: &ModelLineage) -> ModelLineage {
+        let nothing = ModelLineage::default();
         let mut whole = ModelLineage::default();
         for _ in 0..ROUNDS_MAX {
             let below = |input: &TableName| match input.schema() {
-                PREVIOUS => Some(&whole),
+                PREVIOUS if input.table() == table.table() => Some(&whole),
+                PREVIOUS => TableName::model(input.table()).ok().and_then(|other| self.whole.get(&other)).or(Some(&nothing)),
                 _ => self.whole.get(input),
             };
             let next = step.through(contracts, &below);
@@ -152,6 +166,12 @@ fn field_type<'a>(contracts: &Contracts<'a>, field: &InputField) -> Option<&'a C
 async fn step(session: &Session, contracts: &Contracts<'_>, model: &Model) -> Result<ModelLineage> {
     if model.uses_previous {
         session.register_table(PREVIOUS, model.table().table(), Arc::new(EmptyTable::new(model.contract.schema())));
+    }
+    for contract in &model.former {
+        session.register_table(PREVIOUS, contract.table.table(), Arc::new(EmptyTable::new(contract.schema())));
+    }
+    if let Some(rules) = &model.rules {
+        rules.register(session).await?;
     }
     let what = || format!("lineage of model \"{}\" cannot be told", model.table());
     let frame = session.select(&model.sql).await.map_err(|error| failure(what(), error))?;

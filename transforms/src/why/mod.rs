@@ -190,6 +190,13 @@ impl Asking<'_> {
             let empty = EmptyTable::new(model.contract.schema());
             self.session.register_table(PREVIOUS, model.table().table(), Arc::new(empty));
         }
+        // Former results are not followed: what they were made of is gone.
+        for contract in &model.former {
+            self.session.register_table(PREVIOUS, contract.table.table(), Arc::new(EmptyTable::new(contract.schema())));
+        }
+        if let Some(rules) = &model.rules {
+            rules.register(&self.session).await?;
+        }
         let statement = self.session.select(&model.sql).await.map_err(|error| failure(what(model.table()), error))?;
         let plan = statement.logical_plan();
         let mut trace = Trace::default();

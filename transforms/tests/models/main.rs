@@ -36,12 +36,17 @@ fn models(config: &Config) -> ModelSet {
     ModelSet::load(&root().join("sql"), &config.parameters, None).unwrap_or_else(|error| panic!("{error:?}"))
 }
 
+/// The models with the rules of segments that the configuration has.
+fn models_with_rules(config: &Config) -> ModelSet {
+    let rules = Rules::new(&config.segments).unwrap_or_else(|error| panic!("{error:?}"));
+    models(config).with_rules(rules, &config.parameters, None).unwrap_or_else(|error| panic!("{error:?}"))
+}
+
 #[tokio::test]
 async fn every_model_gives_what_its_contract_declares() {
     let config = config();
     let session = engine::engine(&config.parameters).session("2025-11-04T06:00:00Z".parse().unwrap(), None);
-    let rules = Rules::new(&config.segments).unwrap_or_else(|error| panic!("{error:?}"));
-    let models = models(&config).with_rules(rules, &config.parameters, None).unwrap_or_else(|error| panic!("{error:?}"));
+    let models = models_with_rules(&config);
     let made = models.models().iter().map(|model| model.table().clone()).collect();
     let checked = pipeline_transforms::compute::check_models(&session, &models, &sources(&config), &made).await;
     checked.unwrap_or_else(|error| panic!("{error:?}"));
