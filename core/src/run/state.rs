@@ -28,6 +28,8 @@ pub struct Landed {
     pub manifest: String,
     /// Rows rejected on the way.
     pub rejected: u64,
+    /// Of a model: what was read for it.
+    pub read: Option<String>,
 }
 
 /// A revision that is taken.
@@ -59,8 +61,8 @@ impl RunState {
                 self.status = None;
             }
             Entry::CutTaken { cut, .. } => self.cut = self.cut.or(*cut),
-            Entry::Landed { step, manifest, rejected } => {
-                self.landed.insert(step.clone(), Landed { manifest: manifest.clone(), rejected: *rejected });
+            Entry::Landed { step, manifest, rejected, read } => {
+                self.landed.insert(step.clone(), Landed { manifest: manifest.clone(), rejected: *rejected, read: read.clone() });
             }
             Entry::LoadPlanned { step, revision, base } => {
                 self.planned.insert(step.clone(), Planned { revision: *revision, base: *base });
@@ -70,6 +72,7 @@ impl RunState {
             }
             Entry::RunFinished { status, .. } => self.status = Some(*status),
             Entry::CheckpointAdvanced { .. }
+            | Entry::ModelStored { .. }
             | Entry::ModelDone { .. }
             | Entry::RejectedSettled { .. }
             | Entry::RowsLate { .. }

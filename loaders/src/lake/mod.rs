@@ -10,6 +10,7 @@
 //! file in the work folder that no reader sees.
 
 mod codes;
+mod difference;
 mod maintain;
 mod publish;
 mod schema;
@@ -38,6 +39,7 @@ use pipeline_core::turns::Turns;
 use url::Url;
 
 pub use codes::{CODES, LAKE, LAKE_DENIED, LAKE_KEY, LAKE_MEMORY};
+pub use difference::Side;
 
 use codes::delta_error;
 

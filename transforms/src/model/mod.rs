@@ -6,6 +6,7 @@
 
 mod contract;
 mod graph;
+mod incremental;
 mod statement;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use pipeline_core::privacy::PrivacyKey;
 use sha2::{Digest, Sha256};
 
 pub use contract::{DataTest, Severity, TestKind};
+pub use incremental::{CHANGED, CHANGED_ROWS, CHANGED_UNITS, Dependence, Incremental, Rows};
 
 use crate::errors::{MODEL_FILE, MODEL_INPUT};
 use contract::ModelContract;
@@ -45,6 +47,8 @@ pub struct Model {
     pub uses_previous: bool,
     /// Whether it asks for the as-of instant.
     pub uses_as_of: bool,
+    /// How it is kept up to date from what changed; None if it is computed whole each time.
+    pub incremental: Option<Incremental>,
     /// What its result has to pass.
     pub tests: Vec<DataTest>,
     /// Units of its columns, by name, for documentation.
@@ -70,6 +74,7 @@ impl Model {
             inputs: self.inputs.clone(),
             digest: self.digest.clone(),
             uses_as_of: self.uses_as_of,
+            incremental_by: self.incremental.as_ref().map(|incremental| incremental.by.clone()),
             layout: self.layout.clone(),
         }
     }
@@ -80,8 +85,11 @@ impl Model {
         let sql = read(file)?;
         let contract_file = file.with_extension("toml");
         let contract_text = read(&contract_file)?;
-        let statement = Statement::parse(&sql, file)?;
+        let mut statement = Statement::parse(&sql, file)?;
         let declared = ModelContract::parse(&table, &contract_text, &contract_file)?;
+        if let Some(incremental) = &declared.incremental {
+            incremental.check(&table, &mut statement, &contract_file)?;
+        }
         let mut inputs = Vec::new();
         let mut uses_previous = false;
         for reference in statement.reads {
@@ -114,6 +122,7 @@ impl Model {
             inputs,
             uses_previous,
             uses_as_of: statement.uses_as_of,
+            incremental: declared.incremental,
             tests: declared.tests,
             units: declared.units,
             layout: declared.layout,
