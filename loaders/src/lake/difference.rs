@@ -1,19 +1,26 @@
-//! What tells two versions of a table apart: the files that one has and the other has not.
+//! What tells two versions of a table apart.
 //!
-//! A commit of the lake writes anew only the files that it touches, so that the rows that differ between two versions are in files that only one of
-//! them has, beside rows that were copied along. Files that a commit removed stay until a vacuum.
+//! The lake's tables keep a change data feed: a merge writes the rows that it changes, as they were and as they are, into files of their own beside the
+//! data. So what changed costs as much as it is, however large the table. A table that was made without a feed tells less: a commit writes anew
+//! only the files that it touches, so that rows that differ are in files that only one version has, beside rows that were copied along. Files that a
+//! commit removed stay until a vacuum.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use deltalake::{DeltaTable, DeltaTableError};
+use datafusion::logical_expr::{Expr, ident, lit};
+use deltalake::delta_datafusion::DeltaCdfTableProvider;
+use deltalake::{DeltaTable, DeltaTableError, TableProperty};
 use pipeline_core::error::Result;
 use pipeline_core::name::TableName;
 use sha2::{Digest, Sha256};
 
 use super::Lake;
 use super::codes::{self, delta_error};
+
+/// The feed's column that says what happened to a row.
+const CHANGE_TYPE: &str = "_change_type";
 
 /// Bytes of the digest in a state's name: enough that no two states of a table ever share it.
 const DIGEST_BYTES: usize = 16;
@@ -44,12 +51,16 @@ impl Lake {
         Ok(Some((state, self.provider_of(&table, name).await?)))
     }
 
-    /// The rows of the files that only one of two states has: of the former, then of the latter. None if one of them cannot be read any more.
+    /// Rows that two states may differ in: those of the former, then those of the latter. A row that is on both sides stands for nothing. None if one
+    /// of the states cannot be read any more.
     ///
     /// # Errors
     /// [`LAKE`](super::LAKE) and kin.
     pub async fn difference(&self, name: &TableName, since: &str, now: &str) -> Result<Option<(Side, Side)>> {
         let (Some(before), Some(after)) = (self.in_state(name, since).await?, self.in_state(name, now).await?) else { return Ok(None) };
+        if has_feed(&before) && has_feed(&after) && same_columns(&before, &after) && before.version() < after.version() {
+            return Ok(Some(self.of_feed(&before, &after, name)?));
+        }
         let failed = |error: DeltaTableError| unreadable(name, &error);
         let (former, latter) = (files(&before).map_err(failed)?, files(&after).map_err(failed)?);
         let only = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| -> Vec<String> {
@@ -72,6 +83,27 @@ impl Lake {
         Ok(is_it.then_some(table))
     }
 
+    fn of_feed(&self, before: &DeltaTable, after: &DeltaTable, name: &TableName) -> Result<(Side, Side)> {
+        let what = format!("changes of lake table \"{name}\" could not be read");
+        let failed = |error| codes::query_error(&what, error);
+        let session = self.session();
+        after.update_datafusion_session(&session.state()).map_err(|error| unreadable(name, &error))?;
+        let state = after.snapshot().map_err(|error| unreadable(name, &error))?;
+        let columns = state.snapshot().arrow_schema();
+        let mut feed = after.clone().scan_cdf().with_starting_version(before.version().unwrap_or_default() + 1);
+        if let Some(version) = after.version() {
+            feed = feed.with_ending_version(version);
+        }
+        let feed: Arc<dyn TableProvider> = Arc::new(DeltaCdfTableProvider::try_new(feed).map_err(|error| unreadable(name, &error))?);
+        let side = |kinds: [&str; 2]| {
+            let is_it = ident(CHANGE_TYPE).in_list(kinds.into_iter().map(lit).collect(), false);
+            let columns: Vec<Expr> = columns.fields().iter().map(|field| ident(field.name())).collect();
+            let rows = session.read_table(Arc::clone(&feed)).and_then(|rows| rows.filter(is_it)).and_then(|rows| rows.select(columns));
+            rows.map(|rows| Some(rows.into_view())).map_err(failed)
+        };
+        Ok((side(["delete", "update_preimage"])?, side(["insert", "update_postimage"])?))
+    }
+
     async fn of_files(&self, table: &DeltaTable, name: &TableName, paths: Vec<String>) -> Result<Side> {
         if paths.is_empty() {
             return Ok(None);
@@ -81,6 +113,21 @@ impl Lake {
         let provider = table.table_provider().with_session(Arc::new(session.state())).with_file_paths(paths).build().await;
         let provider = provider.map_err(|error| codes::query_error(&format!("lake table \"{name}\" could not be read"), error))?;
         Ok(Some(Arc::new(provider)))
+    }
+}
+
+fn has_feed(table: &DeltaTable) -> bool {
+    let enabled = |state: &deltalake::table::state::DeltaTableState| {
+        state.metadata().configuration().get(TableProperty::EnableChangeDataFeed.as_ref()).is_some_and(|value| value == "true")
+    };
+    table.snapshot().is_ok_and(enabled)
+}
+
+/// A feed is read with one set of columns.
+fn same_columns(before: &DeltaTable, after: &DeltaTable) -> bool {
+    match (before.snapshot(), after.snapshot()) {
+        (Ok(before), Ok(after)) => before.snapshot().arrow_schema() == after.snapshot().arrow_schema(),
+        _ => false,
     }
 }
 
