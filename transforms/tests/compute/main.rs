@@ -1,6 +1,7 @@
 //! Models written for the purpose, computed over tables in memory: what changes, what is refused, what spills.
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops where something is not as it should be")]
 
+mod parts;
 mod project;
 
 use std::sync::Arc;
