@@ -158,7 +158,7 @@ async fn touched(
         let what = || format!("what changes of \"{}\" mean for model \"{}\" could not be told", dependence.table, model.table());
         let input = schema_of(session, &dependence.table).await?;
         let units = Box::pin(units(session, model, dependence, difference, &input, &schema));
-        all.extend(units.await.map_err(|error| failure(what(), error))?);
+        all.extend(exactly(units.await.map_err(|error| failure(what(), error))?, &schema)?);
     }
     let what = || format!("touched units of model \"{}\" could not be counted", model.table());
     if all.iter().all(|batch| batch.num_rows() == 0) {
@@ -270,15 +270,18 @@ pub(super) async fn input(
                 each.iter().zip(&names).map(|((_, expression), name)| format!("{expression} AS \"{name}\"")).collect();
             let from = format!("{}.{}", dependence.table.schema(), dependence.table.table());
             let rows = session.select(&format!("SELECT *, {} FROM {from}", mapped.join(", "))).await?;
-            let columns: Vec<ColumnName> = each.iter().map(|(column, _)| column.clone()).collect();
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let rows = within(session, rows, &columns, &names).await?;
+            // Files have statistics of columns, not of what is made of them.
+            let plain = each.iter().filter(|(_, expression)| schema.field_with_name(expression).is_ok());
+            let (bounded, by): (Vec<ColumnName>, Vec<&str>) = plain.map(|(column, expression)| (column.clone(), expression.as_str())).unzip();
+            let rows = within(session, rows, &bounded, &by).await?;
+            let columns: Vec<ColumnName> = each.iter().map(|(column, _)| column.clone()).collect();
             let (units, touched) = distinct_units(session, &columns).await?;
             let touched: Vec<&str> = touched.iter().map(String::as_str).collect();
             units.join(rows, JoinType::RightSemi, &touched, &names, None)?
         }
     };
-    let columns = schema.fields().iter().map(|field| {
+    let columns = schema.fields().iter().map(|field| -> Result<Expr, DataFusionError> {
         let name = field.name();
         if shown.contains(name) {
             return Ok(ident(name));
@@ -299,7 +302,8 @@ async fn distinct_units(session: &Session, columns: &[ColumnName]) -> Result<(Da
 
 /// Rows between the least and the greatest value of the touched units: statistics leave the other files unread.
 async fn within(session: &Session, rows: DataFrame, columns: &[ColumnName], names: &[&str]) -> Result<DataFrame, DataFusionError> {
-    let units = || session.select(&format!("SELECT * FROM {CHANGED}.{CHANGED_UNITS}"));
+    let sql = format!("SELECT * FROM {CHANGED}.{CHANGED_UNITS}");
+    let units = || session.select(&sql);
     let mut rows = rows;
     for (column, name) in columns.iter().zip(names) {
         let of = || ident(column.as_str());
@@ -316,7 +320,9 @@ async fn within(session: &Session, rows: DataFrame, columns: &[ColumnName], name
                     listed.push(lit(ScalarValue::try_from_array(batch.column(0), row)?));
                 }
             }
-            rows = rows.filter(ident(*name).in_list(listed, false))?;
+            if !listed.is_empty() {
+                rows = rows.filter(ident(*name).in_list(listed, false))?;
+            }
         }
     }
     Ok(rows)
