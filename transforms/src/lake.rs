@@ -62,14 +62,7 @@ impl LakeModels {
     }
 
     /// Computes only the units that changed rows touch, if the model says how, and all is known that this takes.
-    async fn parts(
-        &self,
-        session: &Session,
-        model: &Model,
-        read: &Read,
-        since: Option<&Basis>,
-        current: Option<Pinned>,
-    ) -> Result<Parts> {
+    async fn parts(&self, session: &Session, model: &Model, read: &Read, since: Option<&Basis>, current: Option<Pinned>) -> Result<Parts> {
         let Some(incremental) = &model.incremental else { return Ok(Parts::Whole(None)) };
         let whole = |reason: &str| Ok(Parts::Whole(Some(reason.to_owned())));
         let (Some(since), Some(current)) = (since, current) else { return whole("there is no earlier result to go on from") };
@@ -93,7 +86,7 @@ impl LakeModels {
             }
             match self.tables.difference(input, before, now).await? {
                 Some(difference) => differences.insert(input.clone(), difference),
-                None => return whole(&format!("what changed in \"{input}\" is not known any more")),
+                None => return whole(&format!("what changed in \"{input}\" cannot be told")),
             };
         }
         Box::pin(session.compute_parts(model, incremental, current.rows, &differences, UNITS_SHARE_MAX)).await

@@ -52,13 +52,17 @@ impl Lake {
     }
 
     /// Rows that two states may differ in: those of the former, then those of the latter. A row that is on both sides stands for nothing. None if one
-    /// of the states cannot be read any more.
+    /// of the states cannot be read any more, or has other columns.
     ///
     /// # Errors
     /// [`LAKE`](super::LAKE) and kin.
     pub async fn difference(&self, name: &TableName, since: &str, now: &str) -> Result<Option<(Side, Side)>> {
         let (Some(before), Some(after)) = (self.in_state(name, since).await?, self.in_state(name, now).await?) else { return Ok(None) };
-        if has_feed(&before) && has_feed(&after) && same_columns(&before, &after) && before.version() < after.version() {
+        // The same value of another type may be another result.
+        if !same_columns(&before, &after) {
+            return Ok(None);
+        }
+        if has_feed(&before) && has_feed(&after) && before.version() < after.version() {
             return Ok(Some(self.of_feed(&before, &after, name)?));
         }
         let failed = |error: DeltaTableError| unreadable(name, &error);
@@ -123,7 +127,6 @@ fn has_feed(table: &DeltaTable) -> bool {
     table.snapshot().is_ok_and(enabled)
 }
 
-/// A feed is read with one set of columns.
 fn same_columns(before: &DeltaTable, after: &DeltaTable) -> bool {
     match (before.snapshot(), after.snapshot()) {
         (Ok(before), Ok(after)) => before.snapshot().arrow_schema() == after.snapshot().arrow_schema(),

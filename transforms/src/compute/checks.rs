@@ -118,7 +118,8 @@ pub(super) async fn check_plans(session: &Session, model: &Model) -> Result<()> 
 fn checks(model: &Model) -> Vec<Check> {
     let contract = &model.contract;
     let table = model.table().table();
-    let promise = |name: String, code, counted, question| Check { name, severity: Severity::Error, code, counted, question, asks: Asks::New };
+    let promise =
+        |name: String, code, counted, question| Check { name, severity: Severity::Error, code, counted, question, asks: Asks::New };
     let key: Vec<&str> = contract.key.iter().map(|name| name.as_str()).collect();
     let mut checks = vec![promise(format!("unique({})", key.join(", ")), &MODEL_TEST, "keys", repeated(table, &key))];
     for column in &contract.columns {

@@ -102,7 +102,8 @@ impl Session {
             narrowed.register_table(input.schema(), input.table(), view.into_view());
             held.push(rows);
         }
-        let result = narrowed.spill(model, &Plan::Units(model, incremental)).instrument(tracing::info_span!("statement", model = %table)).await?;
+        let result =
+            narrowed.spill(model, &Plan::Units(model, incremental)).instrument(tracing::info_span!("statement", model = %table)).await?;
         let former = Plan::Former { model, incremental, current: &current };
         let former = session.spill(model, &former).instrument(tracing::info_span!("former", model = %table)).await?;
         let whole = Whole { incremental, current: Arc::clone(&current), differences };
@@ -273,7 +274,8 @@ pub(super) async fn input(
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             // Files have statistics of columns, not of what is made of them.
             let plain = each.iter().filter(|(_, expression)| schema.field_with_name(expression).is_ok());
-            let (bounded, by): (Vec<ColumnName>, Vec<&str>) = plain.map(|(column, expression)| (column.clone(), expression.as_str())).unzip();
+            let (bounded, by): (Vec<ColumnName>, Vec<&str>) =
+                plain.map(|(column, expression)| (column.clone(), expression.as_str())).unzip();
             let rows = within(session, rows, &bounded, &by).await?;
             let columns: Vec<ColumnName> = each.iter().map(|(column, _)| column.clone()).collect();
             let (units, touched) = distinct_units(session, &columns).await?;
@@ -307,7 +309,9 @@ async fn within(session: &Session, rows: DataFrame, columns: &[ColumnName], name
     let mut rows = rows;
     for (column, name) in columns.iter().zip(names) {
         let of = || ident(column.as_str());
-        let ends = units().await?.aggregate(vec![], vec![min(of()).alias("least"), max(of()).alias("greatest"), count_distinct(of()).alias("values")])?;
+        let ends = units()
+            .await?
+            .aggregate(vec![], vec![min(of()).alias("least"), max(of()).alias("greatest"), count_distinct(of()).alias("values")])?;
         let ends = Box::pin(ends.collect()).await?;
         let Some(ends) = ends.iter().find(|batch| batch.num_rows() > 0) else { continue };
         let end = |index: usize| ScalarValue::try_from_array(ends.column(index), 0);
@@ -382,16 +386,22 @@ pub(super) async fn check_plans(session: &Session, model: &Model, incremental: &
             let listed: Vec<String> = each.iter().map(|(column, expression)| format!("{expression} AS \"{column}\"")).collect();
             let from = format!("{}.{}", dependence.table.schema(), dependence.table.table());
             let frame = session.select(&format!("SELECT {} FROM {from}", listed.join(", "))).await.map_err(failed)?;
-            let wanted = Schema::new(
-                each.iter().filter_map(|(column, _)| units.field_with_name(column.as_str()).ok().cloned()).collect::<Vec<_>>(),
-            );
+            let wanted =
+                Schema::new(each.iter().filter_map(|(column, _)| units.field_with_name(column.as_str()).ok().cloned()).collect::<Vec<_>>());
             let checked = check_types(&Arc::new(wanted), frame.schema().inner(), "rows");
             checked.map_err(|error| place(error.context(what(&dependence.table))))?;
         }
         let shown = columns_read(&session, &model.sql, &dependence.table, &schema).await.map_err(failed)?;
         let frame = input(&session, dependence, &schema, &shown).await.map_err(failed)?;
-        if let Some(difference) = frame.schema().fields().iter().zip(schema.fields()).find(|(given, wanted)| given.data_type() != wanted.data_type()) {
-            let text = format!("`rows` gives column \"{}\" as {}, not {}", difference.1.name(), difference.0.data_type(), difference.1.data_type());
+        if let Some(difference) =
+            frame.schema().fields().iter().zip(schema.fields()).find(|(given, wanted)| given.data_type() != wanted.data_type())
+        {
+            let text = format!(
+                "`rows` gives column \"{}\" as {}, not {}",
+                difference.1.name(),
+                difference.0.data_type(),
+                difference.1.data_type()
+            );
             return Err(place(Error::new(&crate::errors::MODEL_SCHEMA, what(&dependence.table)).caused_by(text)));
         }
     }

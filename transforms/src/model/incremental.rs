@@ -129,7 +129,9 @@ impl Incremental {
     /// Checks the queries against what the statement reads, and takes up the parameters that they ask for.
     pub(super) fn check(&self, table: &TableName, statement: &mut Statement, file: &Path) -> Result<()> {
         let refuse = |cause: String| {
-            Err(Error::new(&MODEL_FILE, format!("model \"{table}\" cannot be incremental")).caused_by(format!("file \"{}\"", file.display())).caused_by(cause))
+            Err(Error::new(&MODEL_FILE, format!("model \"{table}\" cannot be incremental"))
+                .caused_by(format!("file \"{}\"", file.display()))
+                .caused_by(cause))
         };
         if statement.uses_as_of {
             return refuse("its statement calls as_of(), so that its rows change by themselves".to_owned());
@@ -155,7 +157,9 @@ impl Incremental {
                 }
                 Rows::Query(query) => Some(query.clone()),
             };
-            for (query, own) in std::iter::once((input.units.as_str(), CHANGED_ROWS)).chain(rows.as_deref().map(|rows| (rows, CHANGED_UNITS))) {
+            for (query, own) in
+                std::iter::once((input.units.as_str(), CHANGED_ROWS)).chain(rows.as_deref().map(|rows| (rows, CHANGED_UNITS)))
+            {
                 let parsed = Statement::parse(query, file)?;
                 if parsed.uses_as_of {
                     return refuse(format!("a query for \"{}\" calls as_of()", input.table));
@@ -166,9 +170,12 @@ impl Incremental {
                         || (read.schema() == CHANGED && read.table() == own)
                 };
                 if let Some(unknown) = parsed.reads.iter().find(|read| !is_known(read)) {
-                    return Err(Error::new(&MODEL_INPUT, format!("a query of model \"{table}\" for \"{}\" reads \"{unknown}\"", input.table))
-                        .caused_by(format!("file \"{}\"", file.display()))
-                        .hint(format!("It may read what the statement reads, {PREVIOUS}.{} and {CHANGED}.{own}.", table.table())));
+                    return Err(Error::new(
+                        &MODEL_INPUT,
+                        format!("a query of model \"{table}\" for \"{}\" reads \"{unknown}\"", input.table),
+                    )
+                    .caused_by(format!("file \"{}\"", file.display()))
+                    .hint(format!("It may read what the statement reads, {PREVIOUS}.{} and {CHANGED}.{own}.", table.table())));
                 }
                 asked.push(parsed);
             }

@@ -30,7 +30,14 @@ fn project(contract: &str) -> Project {
     let project = Project::new(&[("facts", SELECT, contract)], 64);
     project.put("lab.measures", measures(&[1, 2, 3, 4, 5, 6].map(|id| (id, Some(id as f64), None))));
     project.put("lab.labels", measures(&[(1, None, Some("one")), (2, None, Some("two"))]));
-    let facts = [(1, Some(1.0), Some("one")), (2, Some(2.0), Some("two")), (3, Some(3.0), None), (4, Some(4.0), None), (5, Some(5.0), None), (6, Some(6.0), None)];
+    let facts = [
+        (1, Some(1.0), Some("one")),
+        (2, Some(2.0), Some("two")),
+        (3, Some(3.0), None),
+        (4, Some(4.0), None),
+        (5, Some(5.0), None),
+        (6, Some(6.0), None),
+    ];
     project.put("facts", measures(&facts));
     project
 }
@@ -57,7 +64,17 @@ async fn only_touched_units_are_computed() {
     let (changes, note, _) = compute(&project, Some(&basis)).await;
     assert_eq!((changes, note), untouched);
     // A row that changed, a new one and one that is gone.
-    project.put("lab.measures", measures(&[(1, Some(1.0), None), (2, Some(2.5), None), (3, Some(3.0), None), (4, Some(4.0), None), (5, Some(5.0), None), (7, None, None)]));
+    project.put(
+        "lab.measures",
+        measures(&[
+            (1, Some(1.0), None),
+            (2, Some(2.5), None),
+            (3, Some(3.0), None),
+            (4, Some(4.0), None),
+            (5, Some(5.0), None),
+            (7, None, None),
+        ]),
+    );
     let (changes, note, _) = compute(&project, Some(&basis)).await;
     assert_eq!(changes, ["+2", "+7", "-6"]);
     assert_eq!(note, "3 of 6 units by id computed anew");
@@ -74,7 +91,10 @@ async fn what_is_not_as_recorded_makes_the_model_whole() {
     let mut project = project(&contract());
     let (_, _, basis) = compute(&project, None).await;
     let more = |id: i64| (id, Some(0.5), None);
-    project.put("lab.measures", measures(&[(1, Some(1.0), None), more(2), (3, Some(3.0), None), (4, Some(4.0), None), (5, Some(5.0), None), (6, Some(6.0), None)]));
+    project.put(
+        "lab.measures",
+        measures(&[(1, Some(1.0), None), more(2), (3, Some(3.0), None), (4, Some(4.0), None), (5, Some(5.0), None), (6, Some(6.0), None)]),
+    );
     let told = async |project: &Project, basis: &Basis| {
         let (changes, note, _) = compute(project, Some(basis)).await;
         assert_eq!(changes, ["+2"], "the result does not depend on what is known: {note}");
@@ -83,7 +103,7 @@ async fn what_is_not_as_recorded_makes_the_model_whole() {
     assert_eq!(told(&project, &basis).await, "1 of 6 units by id computed anew");
     for (from, to, reason) in [
         ("\"own\":\"1\"", "\"own\":\"0\"", "its table was changed from outside"),
-        ("lab.labels\\\":\\\"1", "lab.labels\\\":\\\"99", "what changed in \"lab.labels\" is not known any more"),
+        ("lab.labels\\\":\\\"1", "lab.labels\\\":\\\"99", "what changed in \"lab.labels\" cannot be told"),
         ("lab.labels\\\":", "lab.other\\\":", "\"lab.labels\" is new"),
         ("\\\"digest\\\":\\\"", "\\\"digest\\\":\\\"0", "its statement, contract or parameters changed"),
         ("\\\"program\\\":\\\"", "\\\"program\\\":\\\"0", "another version of the program made the table"),
@@ -117,12 +137,32 @@ max = 100
     let project = project(&format!("{}{tests}", contract()));
     let (_, _, basis) = compute(&project, None).await;
     // Twice the measure of a row that is not computed anew.
-    project.put("lab.measures", measures(&[(1, Some(1.0), None), (2, Some(2.0), None), (3, Some(3.0), None), (4, Some(4.0), None), (5, Some(5.0), None), (6, Some(1.0), None)]));
+    project.put(
+        "lab.measures",
+        measures(&[
+            (1, Some(1.0), None),
+            (2, Some(2.0), None),
+            (3, Some(3.0), None),
+            (4, Some(4.0), None),
+            (5, Some(5.0), None),
+            (6, Some(1.0), None),
+        ]),
+    );
     let models = project.models().unwrap();
     let error = models.compute(&table("facts"), project.as_of(), Some(&basis)).await.unwrap_err();
     assert_eq!(error.code(), &MODEL_TEST);
     assert!(format!("{error:?}").contains("test \"unique(measure)\" fails for 1 keys"), "{error:?}");
-    project.put("lab.measures", measures(&[(1, Some(1.0), None), (2, Some(2.0), None), (3, Some(3.0), None), (4, Some(4.0), None), (5, Some(5.0), None), (6, Some(101.0), None)]));
+    project.put(
+        "lab.measures",
+        measures(&[
+            (1, Some(1.0), None),
+            (2, Some(2.0), None),
+            (3, Some(3.0), None),
+            (4, Some(4.0), None),
+            (5, Some(5.0), None),
+            (6, Some(101.0), None),
+        ]),
+    );
     let error = models.compute(&table("facts"), project.as_of(), Some(&basis)).await.unwrap_err();
     assert!(format!("{error:?}").contains("test \"range(measure)\" fails for 1 rows"), "{error:?}");
 }
@@ -151,7 +191,12 @@ async fn units_that_cannot_be_right_are_refused_before_any_data() {
     let contract = contract();
     for (from, to, code, words) in [
         ("units = { id = \"id\" }", "units = { id = \"ident\" }", &SQL, "ident"),
-        ("units = { id = \"id\" }", "units = { id = \"measure\" }", &MODEL_SCHEMA, "`units` gives column \"id\" as Float64, and the contract says Int64"),
+        (
+            "units = { id = \"id\" }",
+            "units = { id = \"measure\" }",
+            &MODEL_SCHEMA,
+            "`units` gives column \"id\" as Float64, and the contract says Int64",
+        ),
         ("SELECT id FROM changed.rows", "SELECT id AS ident FROM changed.rows", &MODEL_SCHEMA, "`units` does not give column \"id\""),
         ("SELECT id FROM changed.rows", "SELECT id, label FROM changed.rows", &MODEL_SCHEMA, "not in `by`"),
         ("SELECT id FROM changed.rows", "SELECT id FROM lab.other", &MODEL_INPUT, "\"lab.other\""),

@@ -112,17 +112,24 @@ impl World {
     fn row(&mut self, table: &str, key: &str) -> Value {
         let order = if table == ORDERS { Value::Null } else { self.any_order() };
         let random = &mut self.random;
+        let arrival = json!(random.instant());
         let customer = random.pick(&["c0", "c1", "c2", "c3", "c4", "c5", "c6", "unknown"]);
         let currency = random.pick(&[json!("PLN"), json!("PLN"), json!("EUR"), Value::Null]);
         let store = random.pick(&[json!(1), json!(2), json!(3), json!(404), Value::Null]);
         match table {
             ORDERS => {
-                let place = random.pick(&[json!({"latitude": 52.2397, "longitude": 21.0122}), json!({"latitude": 52.24, "longitude": 21.013}), json!({"latitude": 52.3, "longitude": 20.9, "address": {"city": "Łódź"}}), Value::Null]);
+                let place = random.pick(&[
+                    json!({"latitude": 52.2397, "longitude": 21.0122}),
+                    json!({"latitude": 52.24, "longitude": 21.013}),
+                    json!({"latitude": 52.3, "longitude": 20.9, "address": {"city": "Łódź"}}),
+                    Value::Null,
+                ]);
                 let mut items = Vec::new();
                 for _ in 0..random.below(3) {
                     items.push(json!({"sku": "s", "category": random.pick(&["pizza", "soup"]), "quantity": random.below(4), "unit_price": random.money(), "modifiers": [{"name": "m", "price": "0.50"}], "discount": random.pick(&[Value::Null, json!("0.10")])}));
                 }
-                let history: Vec<Value> = ["placed", "accepted", "on_the_way"].iter().map(|status| json!({"status": status, "at": random.instant()})).collect();
+                let history: Vec<Value> =
+                    ["placed", "accepted", "on_the_way"].iter().map(|status| json!({"status": status, "at": random.instant()})).collect();
                 json!({
                     "order_id": key,
                     "customer_id": if random.one_in(5) { Value::Null } else { json!(customer) },
@@ -148,7 +155,7 @@ impl World {
             }),
             DELIVERIES => json!({
                 "id": key.parse::<i64>().unwrap(), "order_id": order, "store_id": store, "courier_id": random.pick(&[json!(1), json!(2), json!(3), Value::Null]),
-                "status": "done", "picked_up_at": random.instant(), "delivered_at": random.pick(&[Value::Null, json!(random.instant())]),
+                "status": "done", "picked_up_at": random.instant(), "delivered_at": random.pick(&[Value::Null, arrival]),
                 "distance_m": random.below(5000), "cost": random.money(),
             }),
             LEDGER => json!({
@@ -223,7 +230,8 @@ impl World {
 async fn an_incremental_model_is_what_computing_it_whole_gives() {
     let config = config();
     let (models, sources) = (models(&config), sources(&config));
-    let chosen: Vec<TableName> = models.models().iter().filter(|model| model.incremental.is_some()).map(|model| model.table().clone()).collect();
+    let chosen: Vec<TableName> =
+        models.models().iter().filter(|model| model.incremental.is_some()).map(|model| model.table().clone()).collect();
     assert!(chosen.len() >= 12, "{chosen:?}");
     let (mut in_parts, mut untouched) = (0, 0);
     for history in 0..HISTORIES {
