@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::runner::Runner;
 use crate::{config, models, sources};
 
-const HISTORIES: u64 = 6;
-const NIGHTS: u64 = 6;
+const HISTORIES: u64 = 3;
+const NIGHTS: u64 = 5;
 
 /// A row as it is given, by its key.
 type Table = BTreeMap<String, Value>;
@@ -256,5 +256,5 @@ async fn an_incremental_model_is_what_computing_it_whole_gives() {
         untouched += runner.untouched;
     }
     println!("{HISTORIES} histories of {NIGHTS} nights, {} models: {in_parts} times in parts, {untouched} times untouched", chosen.len());
-    assert!(in_parts > 100 && untouched > 50, "{in_parts} {untouched}");
+    assert!(in_parts > 50 && untouched > 30, "{in_parts} {untouched}");
 }
