@@ -72,7 +72,8 @@ async fn one_whose_beginning_cannot_be_seen_keeps_the_checkpoint_where_it_was() 
     assert_eq!((second, upper(held.as_ref())), (vec![3], upper(before.as_ref())));
 
     // What reads for the first time meanwhile reads all of it again.
-    let other = opened(&source, "t", contract("timestamp"));
+    let another = connected_as(&server, "reader").await;
+    let other = opened(&another, "t", contract("timestamp"));
     let (whole, nothing_known) = read(&*other, &back(0), None).await;
     assert_eq!((whole, upper(nothing_known.as_ref()).as_str()), (vec![1, 3], "whole"));
 
