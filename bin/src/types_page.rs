@@ -6,6 +6,7 @@ use arrow::datatypes::Schema;
 use bson::oid::ObjectId;
 use bson::{Bson, DateTime, Decimal128, Document, JavaScriptCodeWithScope, Regex, Timestamp, doc, spec::BinarySubtype};
 use parquet::arrow::ArrowSchemaConverter;
+use parquet::schema::printer::print_schema;
 use pipeline_core::contract::{Column, ColumnType, Contract, parse_column};
 use pipeline_core::name::{ColumnName, TableName};
 use pipeline_extractors::bson::Decoder;
@@ -81,11 +82,12 @@ fn in_parquet(declared: &str) -> String {
     let schema: Schema = contract(declared).schema().as_ref().clone();
     let converted = ArrowSchemaConverter::new().convert(&schema).unwrap();
     let leaf = converted.column(0);
+    let mut printed = Vec::new();
+    print_schema(&mut printed, leaf.self_type());
+    let printed = String::from_utf8(printed).unwrap();
+    let annotation = printed.trim().trim_end_matches(';').split_once(" (").and_then(|(_, rest)| rest.strip_suffix(')'));
     let physical = leaf.physical_type().to_string();
-    match leaf.logical_type_ref() {
-        Some(logical) => format!("{physical} ({logical:?})"),
-        None => physical,
-    }
+    annotation.map_or_else(|| physical.clone(), |annotation| format!("{physical}, {annotation}"))
 }
 
 fn in_redshift(declared: &str) -> String {
