@@ -1,7 +1,7 @@
 //! Which rows are behind a row of a mart.
 //!
 //! The row is named by its key. The statement's plan tells, from the top down, which rows of the tables it reads make that row
-//! ([`trace`]); of models among those tables the same is asked again, by the keys of the rows found, until only extracted tables
+//! (`trace`); of models among those tables the same is asked again, by the keys of the rows found, until only extracted tables
 //! are left. Nothing is known here of any mart.
 
 mod restriction;
