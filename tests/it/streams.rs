@@ -104,7 +104,7 @@ fn changes_and_deletions_reach_lake_and_mart_once() {
     assert_eq!(world.run()["status"], "done");
     world.assert_everywhere("after the collection was made anew");
     let healthy = world.project.pipeline(&["doctor", "nightly", "--output", "json"]);
-    assert!(healthy.stdout.contains("log of changes reaches back to"), "{healthy}");
+    assert!(healthy.stdout.contains("source floor: log of changes") && healthy.stdout.contains("reaches back to"), "{healthy}");
 }
 
 #[test]
