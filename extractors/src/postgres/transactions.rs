@@ -29,11 +29,11 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The pause before looking again.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Transactions that a role may see the beginning of, or not. Neither vacuums nor the sender of the log write rows that anybody reads.
-const NOW: &str = "WITH sessions AS ( \
+/// What is open, as far as a role may see it. Vacuums, which have no user, and senders of the log write no rows that anybody reads.
+const OPEN: &str = "WITH sessions AS ( \
         SELECT pid, xact_start FROM pg_stat_activity \
         WHERE datname = current_database() AND pid <> pg_backend_pid() \
-            AND backend_type IS DISTINCT FROM 'autovacuum worker' AND backend_type IS DISTINCT FROM 'walsender') \
+            AND usesysid IS NOT NULL AND backend_type IS DISTINCT FROM 'walsender') \
     SELECT (extract(epoch FROM least( \
             CASE WHEN NOT pg_is_in_recovery() THEN (SELECT min(xact_start) FROM sessions) END, \
             (SELECT min(prepared) FROM pg_prepared_xacts WHERE database = current_database()), \
@@ -46,7 +46,7 @@ const NOW: &str = "WITH sessions AS ( \
 /// The oldest instant, in microseconds since 1970, at which a transaction may have begun that a snapshot taken after this call does not show. None
 /// if a transaction that cannot be looked into goes on for too long.
 pub(super) async fn oldest(connections: &Connections, connection: &mut PgConnection, what: &str) -> Result<Option<i64>> {
-    let now = connections.rows(connection, NOW, what).await?;
+    let now = connections.rows(connection, OPEN, what).await?;
     let began_us = text(&now, 0).and_then(|text| text.parse().ok());
     if text(&now, 3).as_deref() == Some("t") {
         // A standby that has replayed nothing since it was started does not say how old what it shows is.
