@@ -146,9 +146,9 @@ fn table() -> (Contract, Vec<postgres::copy::SourceColumn>) {
     let declared: Vec<(&str, &str)> = TABLE_COLUMNS.iter().map(|(name, _, text)| (*name, *text)).collect();
     let columns = TABLE_COLUMNS
         .iter()
-        .map(|(name, text, _)| postgres::copy::SourceColumn {
-            name: (*name).to_owned(),
-            type_: postgres::PostgresType::parse(text, &|_| None).expect("the types here are types"),
+        .map(|(name, text, _)| {
+            let type_ = postgres::PostgresType::parse(text, &|_| None).expect("the types here are types");
+            postgres::copy::SourceColumn::new(*name, type_)
         })
         .collect();
     (contract(&declared), columns)

@@ -126,7 +126,7 @@ fn copied() -> Vec<Case> {
         let value = take(&mut rest, usize::try_from(u32::from_be_bytes(length)).unwrap());
         let tuple = [&1_u16.to_be_bytes()[..], &length, value].concat();
         let data: Arc<[u8]> = [header, &tuple.repeat(ROWS as usize), &[0xFF, 0xFF]].concat().into();
-        let column = SourceColumn { name: (*name).to_owned(), type_: PostgresType::parse(source, &|_| None).unwrap() };
+        let column = SourceColumn::new(*name, PostgresType::parse(source, &|_| None).unwrap());
         let contract = contract(&[(*name, *declared)]);
         Case::new(format!("copy {source} as {declared}"), move || {
             let mut decoder = copy::Decoder::new(&contract, std::slice::from_ref(&column), Some(key())).unwrap();

@@ -36,10 +36,9 @@ pub(super) fn shape(dump: &Dump, table: &TableOptions, contract: &Contract, key:
                 .ok_or_else(|| Error::new(&SCHEMA, format!("file \"{}\" does not declare table \"{relation}\"", path.display())))?;
             let copied = declared.iter().filter(|column| !column.is_computed);
             copied
-                .map(|column| SourceColumn {
-                    name: column.name.clone(),
-                    type_: PostgresType::parse(&column.type_text, &|name| ddl.named(name))
-                        .unwrap_or_else(|| PostgresType::Other(column.type_text.clone())),
+                .map(|column| {
+                    let type_ = PostgresType::parse(&column.type_text, &|name| ddl.named(name));
+                    SourceColumn::new(&*column.name, type_.unwrap_or_else(|| PostgresType::Other(column.type_text.clone())))
                 })
                 .collect()
         }
@@ -94,7 +93,7 @@ fn declared_columns(contract: &Contract) -> Result<Vec<SourceColumn>> {
             Some(_) => return Err(unclear()),
         };
         if columns.iter().all(|known| known.name != name) {
-            columns.push(SourceColumn { name: name.to_owned(), type_ });
+            columns.push(SourceColumn::new(name, type_));
         }
     }
     Ok(columns)

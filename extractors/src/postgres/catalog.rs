@@ -6,6 +6,7 @@ use pipeline_core::error::{Error, Result};
 use sqlx::PgConnection;
 
 use super::connection::Connections;
+use super::copy::Labels;
 use super::error::{GRANT, TABLE};
 use super::statement::{identifier, literal};
 use super::types::{CompositeField, PostgresType};
@@ -21,6 +22,8 @@ pub(super) struct Column {
     /// `pg_attribute.attnum`
     pub(super) number: i16,
     pub(super) type_: PostgresType,
+    /// The numbers of `hashenum`, where it is an enumerated type and the server has that function.
+    pub(super) labels: Option<Labels>,
     /// Whether the user may read it.
     pub(super) is_readable: bool,
 }
@@ -162,12 +165,14 @@ impl Catalog<'_> {
             ))
             .await?;
         let types = self.types(rows.iter().map(|row| number(row, 2)).collect()).await?;
+        let labels = self.labels(&types).await?;
         Ok(rows
             .iter()
             .map(|row| Column {
                 name: value(row, 0).to_owned(),
                 number: number(row, 1),
                 type_: types.resolve(number(row, 2), 0),
+                labels: labels.get(&number(row, 2)).cloned(),
                 is_readable: is_true(row, 3),
             })
             .collect())
@@ -187,7 +192,8 @@ impl Catalog<'_> {
             let rows = self
                 .rows(&format!(
                     "SELECT t.oid, t.typname, t.typtype, t.typbasetype, CASE WHEN t.typcategory = 'A' AND t.typlen = -1 THEN t.typelem ELSE 0 END, \
-                     t.typrelid, r.rngsubtype, r.rngtypid = t.oid FROM pg_type t LEFT JOIN pg_range r \
+                     t.typrelid, r.rngsubtype, r.rngtypid = t.oid, CASE WHEN t.typtype = 'e' AND has_schema_privilege(t.typnamespace, 'USAGE') \
+                     AND to_regprocedure('pg_catalog.hashenum(anyenum)') IS NOT NULL THEN format_type(t.oid, NULL) END FROM pg_type t LEFT JOIN pg_range r \
                      ON r.rngtypid = t.oid OR to_jsonb(r) ->> 'rngmultitypid' = t.oid::text WHERE t.oid IN ({list})"
                 ))
                 .await?;
@@ -195,7 +201,7 @@ impl Catalog<'_> {
             for row in &rows {
                 let (oid, name) = (number(row, 0), value(row, 1));
                 let shape = match value(row, 2) {
-                    "e" => Shape::Text,
+                    "e" => Shape::Enumeration(row.get(8).cloned().flatten()),
                     "d" => Shape::Domain(number(row, 3)),
                     "r" if is_true(row, 7) => Shape::Range(number(row, 6)),
                     "m" => Shape::Multirange(number(row, 6)),
@@ -208,7 +214,7 @@ impl Catalog<'_> {
                 match &shape {
                     Shape::Domain(inner) | Shape::Range(inner) | Shape::Multirange(inner) | Shape::Array(inner) => next.push(*inner),
                     Shape::Composite(fields) => next.extend(fields.iter().map(|(_, oid)| *oid)),
-                    Shape::Text | Shape::Other(_) => {}
+                    Shape::Text | Shape::Enumeration(_) | Shape::Other(_) => {}
                 }
                 types.0.insert(oid, shape);
             }
@@ -218,6 +224,25 @@ impl Catalog<'_> {
             }
             wanted = next;
         }
+    }
+
+    /// The numbers of the labels of every enumerated type.
+    async fn labels(&mut self, types: &Types) -> Result<HashMap<u32, Labels>> {
+        let enumerations = types.0.iter().filter_map(|(oid, shape)| match shape {
+            Shape::Enumeration(Some(name)) => Some((*oid, name)),
+            _ => None,
+        });
+        let questions: Vec<String> = enumerations
+            .map(|(oid, name)| format!("SELECT {oid}, hashenum(label), label::text FROM unnest(enum_range(NULL::{name})) AS label"))
+            .collect();
+        if questions.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut numbers: HashMap<u32, Vec<(i32, String)>> = HashMap::new();
+        for row in self.rows(&questions.join(" UNION ALL ")).await? {
+            numbers.entry(number(&row, 0)).or_default().push((number(&row, 1), value(&row, 2).to_owned()));
+        }
+        Ok(numbers.into_iter().filter_map(|(oid, labels)| Some((oid, Labels::new(labels)?))).collect())
     }
 
     async fn fields(&mut self, relation: u32) -> Result<Vec<(String, u32)>> {
@@ -271,6 +296,8 @@ struct Types(HashMap<u32, Shape>);
 #[derive(Debug)]
 enum Shape {
     Text,
+    /// Its name in SQL, if its labels can be asked for as numbers.
+    Enumeration(Option<String>),
     Domain(u32),
     Range(u32),
     Multirange(u32),
@@ -290,7 +317,7 @@ impl Types {
         match self.0.get(&oid) {
             _ if depth > DEPTH_MAX => PostgresType::Other(format!("type {oid}")),
             None => PostgresType::Other(format!("type {oid}")),
-            Some(Shape::Text) => PostgresType::Text,
+            Some(Shape::Text | Shape::Enumeration(_)) => PostgresType::Text,
             Some(Shape::Other(name)) => PostgresType::Other(name.clone()),
             Some(Shape::Domain(base)) => *inner(base),
             Some(Shape::Range(subtype)) => PostgresType::Range(inner(subtype)),

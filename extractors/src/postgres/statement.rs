@@ -6,7 +6,7 @@ use pipeline_core::extract::Cursor;
 use pipeline_core::window::Timestamp;
 
 use super::catalog::Column;
-use super::copy::{SourceColumn, split_path};
+use super::copy::{Labels, SourceColumn, split_path};
 use super::types::PostgresType;
 
 /// A name in SQL.
@@ -92,12 +92,16 @@ pub(super) fn selection(contract: &Contract, columns: &[Column]) -> Selection {
             continue;
         }
         let (cast, type_) = form(&column.type_, &wanted);
+        // A row is found again by its key, which is why a key keeps its own form.
+        let is_key = readers.iter().any(|declared| contract.key.contains(&declared.name));
+        let labels: Option<Labels> = column.labels.clone().filter(|_| matches!(cast, Cast::Plain) && !is_key);
         list.push(match cast {
+            Cast::Plain if labels.is_some() => format!("hashenum({})", identifier(&column.name)),
             Cast::Plain => identifier(&column.name),
             Cast::To(name) => format!("{}::{name}", identifier(&column.name)),
             Cast::Jsonb => format!("to_jsonb({})", identifier(&column.name)),
         });
-        selected.push(SourceColumn { name: column.name.clone(), type_ });
+        selected.push(SourceColumn { name: column.name.clone(), type_, labels });
     }
     Selection { list: list.join(", "), columns: selected }
 }
@@ -176,7 +180,7 @@ mod tests {
             ("price", PostgresType::Money),
             ("unused", PostgresType::Text),
         ]
-        .map(|(name, type_)| Column { name: name.to_owned(), number: 1, type_, is_readable: true })
+        .map(|(name, type_)| Column { name: name.to_owned(), number: 1, type_, labels: None, is_readable: true })
         .to_vec();
         let declare = |extra: bool| {
             let mut columns = vec![

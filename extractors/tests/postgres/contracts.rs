@@ -29,7 +29,7 @@ pub(crate) fn declared(table: &str, columns: &[(&str, &str)], key: &[&str], curs
 
 /// The columns of a file, by name and type.
 pub(crate) fn source(columns: &[(&str, PostgresType)]) -> Vec<SourceColumn> {
-    columns.iter().map(|(name, type_)| SourceColumn { name: (*name).to_owned(), type_: type_.clone() }).collect()
+    columns.iter().map(|(name, type_)| SourceColumn::new(*name, type_.clone())).collect()
 }
 
 pub(crate) fn key() -> PrivacyKey {

@@ -6,9 +6,9 @@ use pipeline_core::quarantine::Quarantine;
 use sqlx::AssertSqlSafe;
 
 use super::conformance::{everything, holds, keys, read_plan};
-use super::contracts::{connected, declared, opened, options};
+use super::contracts::{connected, connected_as, declared, opened, options};
 use super::server::{PASSWORD, Server, execute};
-use pipeline_extractors::postgres::PostgresSource;
+use pipeline_extractors::postgres::{PostgresOptions, PostgresSource};
 
 #[tokio::test]
 async fn partitioned_tables_are_read_by_partition_and_views_as_they_are() {
@@ -243,4 +243,81 @@ async fn the_demo_database_is_read_with_the_default_columns() {
             assert!(hashed.iter().flatten().all(|email| email.len() == 64) && hashed.null_count() < hashed.len());
         }
     }
+}
+
+#[tokio::test]
+async fn enumerated_values_travel_as_numbers_where_the_server_lets_them() {
+    let server = Server::start();
+    let mut connection = server.connection().await;
+    let many: Vec<String> = (0..200).map(|number| format!("'label {number}'")).collect();
+    execute(
+        &mut connection,
+        &format!(
+            "CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'; CREATE SCHEMA closed;
+             CREATE TYPE mood AS ENUM ('sad', 'it''s ok', 'żółty'); CREATE TYPE closed.kind AS ENUM ('a', 'b');
+             CREATE TYPE many AS ENUM ({});
+             CREATE DOMAIN good AS mood CHECK (VALUE <> 'sad');
+             CREATE TABLE t (id mood, mood mood, moods mood[], good good, kind closed.kind, many many, hashed mood, amount numeric);
+             INSERT INTO t VALUES ('sad', NULL, '{{sad,NULL}}', 'żółty', 'b', 'label 17', 'sad', 1), ('żółty', 'it''s ok', NULL, NULL, 'a', 'label 199', NULL, 2),
+               ('it''s ok', 'żółty', NULL, NULL, NULL, NULL, 'sad', 0.001);
+             CREATE TABLE plain AS SELECT 1 AS id, 'sad'::text AS word;
+             GRANT SELECT ON t, plain TO reader",
+            many.join(", ")
+        ),
+    )
+    .await;
+    let columns = [
+        ("key", "text not null from id"),
+        ("mood", "text"),
+        ("moods", "list<text>"),
+        ("good", "text"),
+        ("kind", "text"),
+        ("many", "json"),
+        ("hashed", "text pii hash"),
+        ("amount", "decimal(10,2)"),
+    ];
+    let source = connected_as(&server, "reader").await;
+    let table = opened(&source, "t", declared("t", &columns, &["key"], None));
+    let plan = table.plan(&everything(), None).await.unwrap();
+    let selected = plan.statement.split(" FROM ").next().unwrap();
+    assert_eq!(
+        selected, "SELECT \"id\", hashenum(\"mood\"), \"moods\", \"good\", \"kind\", hashenum(\"many\"), hashenum(\"hashed\"), \"amount\"",
+        "a key, a list, a domain and a type in a closed schema keep their own form"
+    );
+    let quarantine = Quarantine::new();
+    let batch = read_plan(&*table, &plan, &quarantine).await.unwrap();
+    assert_eq!(keys(&batch), ["sad", "żółty"]);
+    let shown = |row: usize| -> Vec<String> {
+        let values = batch.columns().iter().take(6);
+        values.map(|column| array_value_to_string(column, row).unwrap()).collect()
+    };
+    assert_eq!(shown(0), ["sad", "", "[sad, ]", "żółty", "b", "\"label 17\""]);
+    assert_eq!(shown(1), ["żółty", "it's ok", "", "", "a", "\"label 199\""]);
+    let plain = declared("plain", &[("id", "text not null"), ("word", "text pii hash")], &["id"], None);
+    let table = opened(&source, "plain", plain);
+    let words = read_plan(&*table, &table.plan(&everything(), None).await.unwrap(), &Quarantine::new()).await.unwrap();
+    assert_eq!(array_value_to_string(batch.column(6), 0).unwrap(), array_value_to_string(words.column(1), 0).unwrap());
+    let rejected = quarantine.drain();
+    let [row] = rejected.as_slice() else { panic!("one row does not fit: {rejected:?}") };
+    assert_eq!(row.position, "{\"key\":\"it's ok\"}".replace("key", "id"));
+    assert!(row.raw.windows("żółty".len()).any(|bytes| bytes == "żółty".as_bytes()), "it is kept with its labels");
+}
+
+#[tokio::test]
+async fn a_label_that_is_new_is_read_by_the_next_plan() {
+    let server = Server::start();
+    let mut connection = server.connection().await;
+    execute(&mut connection, "CREATE TYPE mood AS ENUM ('sad'); CREATE TABLE t (id int, mood mood); INSERT INTO t VALUES (1, 'sad')").await;
+    let options = PostgresOptions { consistent_snapshot: false, ..options(&server, "pipeline") };
+    let source = PostgresSource::connect(&options).await.unwrap();
+    let table = opened(&source, "t", declared("t", &[("key", "text not null from id"), ("mood", "text")], &["key"], None));
+    let plan = table.plan(&everything(), None).await.unwrap();
+    execute(&mut connection, "ALTER TYPE mood ADD VALUE 'new'").await;
+    execute(&mut connection, "INSERT INTO t VALUES (2, 'new')").await;
+    let error = read_plan(&*table, &plan, &Quarantine::new()).await.unwrap_err();
+    assert_eq!(error.code().name, "E-PG-LOST");
+    assert!(error.message().contains("new label"), "{error}");
+    let plan = table.plan(&everything(), None).await.unwrap();
+    let batch = read_plan(&*table, &plan, &Quarantine::new()).await.unwrap();
+    assert_eq!(keys(&batch), ["1", "2"]);
 }

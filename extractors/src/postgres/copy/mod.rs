@@ -34,6 +34,7 @@ mod compile;
 mod float;
 mod frame;
 mod json;
+mod labels;
 mod network;
 mod numeric;
 mod sink;
@@ -53,11 +54,12 @@ use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::{Quarantine, Rejected};
 
 pub(super) use self::frame::{Frame, Stop, field};
+pub use self::labels::Labels;
 use self::sink::Sink;
 use self::text::Row;
 use self::unfit::Unfit;
 use self::wire::Wire;
-use super::error::{COLUMN, COPY, KEY, TYPE};
+use super::error::{COLUMN, COPY, KEY, LOST, TYPE};
 use super::types::PostgresType;
 use crate::nearest::nearest;
 
@@ -77,6 +79,16 @@ pub struct SourceColumn {
     pub name: String,
     /// Its type.
     pub type_: PostgresType,
+    /// Where it is an enumerated type whose values arrive as the numbers of `hashenum`: what they stand for.
+    pub labels: Option<Labels>,
+}
+
+impl SourceColumn {
+    /// A column whose values arrive in their type's own form.
+    #[must_use]
+    pub fn new(name: impl Into<String>, type_: PostgresType) -> Self {
+        Self { name: name.into(), type_, labels: None }
+    }
 }
 
 /// Decides by one field's bytes, None for NULL, whether a row is wanted.
@@ -121,6 +133,7 @@ struct Column {
 struct Field {
     name: String,
     type_: PostgresType,
+    labels: Option<Labels>,
     targets: Vec<Target>,
     /// Whether it goes to the column of what nobody declared.
     is_extra: bool,
@@ -129,6 +142,18 @@ struct Field {
 }
 
 impl Field {
+    /// A value in the form of its type.
+    fn value<'a>(&'a self, sent: Option<&'a [u8]>) -> Result<Option<&'a [u8]>, Misfit> {
+        match (&self.labels, sent) {
+            (Some(labels), Some(number)) => match labels.of(number) {
+                Ok(Some(label)) => Ok(Some(label)),
+                Ok(None) => Err(Misfit::Label),
+                Err(_) => Err(Misfit::Frame("has a label that is no number")),
+            },
+            _ => Ok(sent),
+        }
+    }
+
     fn takes(&self, column: usize) -> bool {
         self.targets.iter().any(|target| target.column == column)
     }
@@ -244,6 +269,7 @@ impl Decoder {
             .map(|column| Field {
                 name: column.name.clone(),
                 type_: column.type_.clone(),
+                labels: column.labels.clone(),
                 targets: Vec::new(),
                 is_extra: false,
                 is_open: false,
@@ -422,6 +448,10 @@ impl Decoder {
                 Ok(())
             }
             Err(Misfit::Frame(what)) => Err(frame::Stop::Broken(what)),
+            Err(Misfit::Label) => {
+                let what = format!("an enumerated type of table \"{}\" got a new label while it was read", self.table);
+                Err(frame::Stop::Failed(Error::new(&LOST, what)))
+            }
             Err(Misfit::Value(column, unfit)) => {
                 self.columns.iter_mut().for_each(|column| column.sink.truncate(self.rows));
                 self.reject(tuple, column, &unfit).map_err(frame::Stop::Failed)
@@ -438,7 +468,7 @@ impl Decoder {
         }
         let mut extras = Vec::new();
         for field in &self.fields {
-            let value = wire.field().map_err(broken)?;
+            let value = field.value(wire.field().map_err(broken)?)?;
             for target in &field.targets {
                 let Some(column) = self.columns.get_mut(target.column) else { continue };
                 let misfit = |unfit| Misfit::Value(target.column, unfit);
@@ -509,7 +539,8 @@ impl Decoder {
         let mut wire = Wire(tuple);
         let mut open = wire.bytes(2).unwrap_or_default().to_vec();
         for field in &self.fields {
-            match wire.field() {
+            let sent = wire.field().unwrap_or_default();
+            match field.value(sent) {
                 Ok(Some(value)) if field.is_open => {
                     open.extend_from_slice(&u32::try_from(value.len()).unwrap_or(0).to_be_bytes());
                     open.extend_from_slice(value);
@@ -543,6 +574,8 @@ impl std::fmt::Debug for Decoder {
 enum Misfit {
     /// The bytes are not a tuple of this table.
     Frame(&'static str),
+    /// A number stands for no label that was known when the reading was planned.
+    Label,
     /// The value for the contract's column at this place does not fit.
     Value(usize, Unfit),
 }
