@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bson::doc;
-use pipeline_tests::{Certificates, FaultProxy, Mongo, Outcome, Pooler, Postgres, Project};
+use pipeline_tests::{Certificates, FaultProxy, Mongo, MongoRelay, Outcome, Pooler, Postgres, Project};
 
 /// A project with one table of a database and one of a deployment.
 fn project(postgres: &str, mongo: &str) -> Project {
@@ -195,6 +195,73 @@ fn only_a_deployment_with_a_certificate_of_the_named_authority_is_read() {
         let code = if url.contains("tls=true") { "E-MONGO-TLS" } else { "E-MONGO-UNREACHABLE" };
         assert_eq!(error["code"], code, "{why}: {refused}");
         assert!(error["hint"].as_str().unwrap().contains("tlsCAFile"), "{why}: {refused}");
+    }
+}
+
+#[test]
+fn a_deployment_that_knows_its_users_by_their_certificates_is_read_by_those_it_knows() {
+    let mut project = project("", "");
+    let certificates = Certificates::make(project.folder());
+    let mongo = Mongo::start();
+    fill_collection(&mongo, 100);
+    let [authority, client] = ["ca.crt", "client.pem"].map(|name| certificates.file(name).replace('/', "%2F"));
+    let url = |user: &str, relay: &MongoRelay, more: &str| {
+        let port = relay.port();
+        format!(
+            "mongodb://{user}localhost:{port}/?directConnection=true&serverSelectionTimeoutMS=3000&tls=true&tlsCAFile={authority}{more}"
+        )
+    };
+    let mine = format!("&tlsCertificateKeyFile={client}");
+    let x509 = format!("{mine}&authMechanism=MONGODB-X509");
+    let run = |project: &mut Project, url: &str| -> Outcome {
+        project.environment("FLOOR_URL", url);
+        project.pipeline(&["run", "nightly", "--only", "floor.*", "--full-refresh", "--output", "json"])
+    };
+    let relay = MongoRelay::start_for(&mongo, &certificates, &["CN=reader"]);
+    for user in ["", "CN%3Dreader@"] {
+        run(&mut project, &url(user, &relay, &x509)).succeeded();
+        assert_eq!(count(&project, "floor.baskets"), "100000100");
+    }
+    let asked = relay.commands("authenticate");
+    let is_right =
+        |asked: &bson::Document| asked.get_str("mechanism").ok() == Some("MONGODB-X509") && asked.get_str("$db").ok() == Some("$external");
+    assert!(!asked.is_empty() && asked.iter().all(is_right), "{asked:?}");
+    assert!(asked.iter().any(|asked| asked.get_str("username").ok() == Some("CN=reader")), "{asked:?}");
+
+    let stranger = MongoRelay::start_for(&mongo, &certificates, &["CN=somebody,O=else"]);
+    for (url, code, word, why) in [
+        (url("", &stranger, &x509), "E-MONGO-AUTH", "$external", "a subject that is no user"),
+        (url("CN%3Dwriter@", &relay, &x509), "E-MONGO-AUTH", "$external", "another name than the certificate's subject"),
+        (url("", &relay, &mine), "E-MONGO-DENIED", "", "nobody in particular, although with a certificate"),
+        (url("", &relay, "&authMechanism=MONGODB-X509"), "E-MONGO-TLS", "tlsCertificateKeyFile", "no certificate"),
+    ] {
+        let refused = run(&mut project, &url);
+        let error = refused.exited(3).error();
+        assert_eq!(error["code"], code, "{why}: {refused}");
+        assert!(error["hint"].as_str().unwrap().contains(word), "{why}: {refused}");
+    }
+}
+
+#[test]
+fn every_reading_of_a_deployment_carries_the_read_preference() {
+    let mongo = Mongo::start();
+    fill_collection(&mongo, 5_000);
+    let relay = MongoRelay::start(&mongo);
+    let mut project = project("", &mongo.url().replace(&format!(":{}", mongo.port()), &format!(":{}", relay.port())));
+    project.set("sources.floor.read_preference", "secondary");
+    for is_consistent in [true, false] {
+        project.set("sources.floor.consistent_snapshot", is_consistent);
+        project.pipeline(&["run", "nightly", "--only", "floor.*", "--full-refresh"]).succeeded();
+        assert_eq!(count(&project, "floor.baskets"), "5000005000");
+    }
+    let mut readings = Vec::new();
+    for name in ["find", "aggregate", "count", "collStats"] {
+        readings.extend(relay.commands(name));
+    }
+    assert!(readings.iter().filter(|reading| reading.contains_key("find")).count() >= 2, "{readings:?}");
+    for reading in readings {
+        let preference = reading.get_document("$readPreference").and_then(|preference| preference.get_str("mode"));
+        assert_eq!(preference.ok(), Some("secondary"), "{reading:?}");
     }
 }
 
