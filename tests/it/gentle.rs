@@ -66,6 +66,89 @@ fn a_source_is_read_no_faster_than_its_rate() {
 }
 
 #[test]
+fn a_deployment_is_read_no_faster_than_its_rate() {
+    const DOCUMENTS: i64 = 20_000;
+    let mongo = Mongo::start();
+    fill_collection(&mongo, DOCUMENTS);
+    let bytes = DOCUMENTS as f64 * doc! {"_id": 1_i64, "note": "y".repeat(80)}.to_vec().unwrap().len() as f64;
+    let mut project = project("", &mongo.url());
+    let mut seconds = |rate: &str| -> f64 {
+        project.set("sources.floor.max_source_rate", rate);
+        let report = project.pipeline(&["run", "nightly", "--only", "floor.*", "--full-refresh", "--output", "json"]).succeeded().json();
+        assert_eq!(count(&project, "floor.baskets"), "20000020000");
+        let step = report["steps"].as_array().unwrap().iter().find(|step| step["name"] == "extract floor.baskets").unwrap();
+        step["duration_ms"].as_f64().unwrap() / 1000.0
+    };
+    let (slow, fast) = (seconds("1MB/s"), seconds("1GB/s"));
+    // What lies between documents on the wire counts too; what comes at once after a pause, and planning, do not.
+    assert!(slow >= bytes / 1e6 * 0.9, "{bytes} bytes at a megabyte a second took {slow} s");
+    assert!(slow <= bytes / 1e6 * 3.0 + fast, "{bytes} bytes at a megabyte a second took {slow} s, and {fast} s without a limit");
+}
+
+#[test]
+fn a_source_that_is_slow_to_answer_is_left_alone_until_it_is_fast_again() {
+    let (postgres, mongo) = (Postgres::start(), Mongo::start());
+    fill(&postgres, 1_000);
+    fill_collection(&mongo, 1_000);
+    let relay = MongoRelay::start(&mongo);
+    let (till, floor) = (FaultProxy::start(postgres.port()), FaultProxy::start(relay.port()));
+    let through = |url: String, from: u16, to: u16| url.replace(&format!(":{from}"), &format!(":{to}"));
+    let mut project =
+        project(&through(postgres.url("till"), postgres.port(), till.port()), &through(mongo.url(), mongo.port(), floor.port()));
+    project.set("sources.till.pause_above", "100ms").set("sources.floor.pause_above", "100ms");
+    let readings = || {
+        let copies = postgres.execute("till", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid()");
+        // Only readings of rows ask for a cursor that waits for a slow reader.
+        copies.parse::<usize>().unwrap() + relay.commands("find").iter().filter(|find| find.contains_key("noCursorTimeout")).count()
+    };
+    for (proxy, table) in [(&till, "till.receipts"), (&floor, "floor.baskets")] {
+        // On the way there, and back.
+        proxy.delay(Duration::from_millis(80));
+        let mut run = project.start(&["-v", "run", "nightly", "--only", table]);
+        run.until("it has waited twice", |run| run.stderr().matches("reading waits").count() >= 2);
+        assert_eq!(readings(), 0, "{table}: {}", run.stderr());
+        proxy.delay(Duration::ZERO);
+        run.wait().succeeded();
+        assert_eq!(count(&project, table), "1000001000");
+    }
+    assert!(!relay.commands("find").is_empty(), "the relay sees the readings");
+}
+
+#[test]
+fn a_standby_that_cancels_readings_is_read_again_and_nothing_is_lost_or_doubled() {
+    let primary = Postgres::start();
+    primary.create_database("till");
+    // Forty megabytes: several slices, each of which takes a while at the rate below.
+    primary.execute(
+        "till",
+        "CREATE TABLE receipts (id bigint PRIMARY KEY, note text); INSERT INTO receipts SELECT i, repeat('x', 1000) FROM generate_series(1, 40000) i;
+         CREATE TABLE leftovers (id int PRIMARY KEY); INSERT INTO leftovers SELECT generate_series(1, 2000); VACUUM ANALYZE",
+    );
+    let standby = primary.standby(&["max_standby_streaming_delay=100ms"]);
+    let mut project = project(&standby.url("till"), "");
+    project.set("sources.till.max_source_rate", "10MB/s");
+    let conflicts = || standby.execute("till", "SELECT sum(confl_snapshot) FROM pg_stat_database_conflicts");
+    let mut before = conflicts();
+    // The snapshot of all tables is lost with the reading; a slice's own is taken anew.
+    for (has_one_snapshot, ids) in [(true, "id <= 1000"), (false, "id > 1000")] {
+        project.set("sources.till.consistent_snapshot", has_one_snapshot);
+        let mut run = project.start(&["run", "nightly", "--only", "till.*", "--full-refresh", "--progress", "log"]);
+        run.until("the table is read", |_| {
+            standby.execute("till", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND state = 'active'") != "0"
+        });
+        // The standby must forget what the snapshots there still show.
+        primary.execute("till", &format!("DELETE FROM leftovers WHERE {ids}; VACUUM leftovers"));
+        let outcome = run.wait();
+        assert!(outcome.succeeded().stderr.contains("retry extract till.receipts"), "{outcome}");
+        assert_ne!(conflicts(), before, "the standby cancelled nothing: {outcome}");
+        assert!(outcome.stderr.contains("E-PG-LOST"), "{outcome}");
+        before = conflicts();
+        assert_eq!(count(&project, "till.receipts"), "40000040000");
+        assert_eq!(project.value("SELECT sum(id) AS n FROM till.receipts"), "800020000");
+    }
+}
+
+#[test]
 fn slices_can_have_snapshots_of_their_own() {
     let (postgres, mongo) = (Postgres::start(), Mongo::start());
     fill(&postgres, 30_000);
