@@ -1,8 +1,9 @@
 //! Rows that did not fit, kept raw with the reason, so that they can be mended and read again.
 
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array, AsArray, BinaryBuilder, RecordBatch, StringBuilder, UInt64Builder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -28,8 +29,11 @@ pub static REPLAY: Code = Code {
     remedy: "Read the whole table again: `pipeline run --full-refresh --only TABLE`; or do without the rows: `pipeline quarantine drop TABLE`.",
 };
 
-/// Raw bytes of rejected rows that one step may hold in memory before it fails.
+/// Bytes of rejected rows that one step may hold in memory before it fails, all its slices together.
 pub const QUARANTINE_BYTES_MAX: usize = 64 << 20;
+
+/// What a row takes beside its texts: its place in a list, and what an allocation costs for each of three texts and the bytes.
+const ROW_BYTES: usize = size_of::<Rejected>() + 4 * 16;
 
 /// A row that did not fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +60,14 @@ pub struct Quarantine {
 struct Inner {
     rejected: Vec<Rejected>,
     bytes: usize,
+    /// The bytes of the whole step.
+    held: Arc<AtomicUsize>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl Quarantine {
@@ -65,29 +77,45 @@ impl Quarantine {
         Self::default()
     }
 
+    /// An empty quarantine for a slice of the same step: both together hold no more than one.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        let held = Arc::clone(&self.inner.lock().expect("no holder of this lock panics").held);
+        Self { inner: Arc::new(Mutex::new(Inner { rejected: Vec::new(), bytes: 0, held })) }
+    }
+
     /// Adds a row.
     ///
     /// # Errors
     /// [`REJECTED`] when the rows held exceed [`QUARANTINE_BYTES_MAX`]: so many do not belong in memory, nor in a run.
     pub fn reject(&self, table: &TableName, rejected: Rejected) -> Result<()> {
         let mut inner = self.inner.lock().expect("no holder of this lock panics");
-        inner.bytes += rejected.raw.len() + rejected.column.len() + rejected.reason.len() + rejected.position.len();
+        let bytes = ROW_BYTES + rejected.raw.len() + rejected.column.len() + rejected.reason.len() + rejected.position.len();
+        inner.bytes += bytes;
         inner.rejected.push(rejected);
-        if inner.bytes > QUARANTINE_BYTES_MAX {
-            return Err(Error::new(
-                &REJECTED,
-                format!("table \"{table}\" has more than {QUARANTINE_BYTES_MAX} bytes of rows that do not fit"),
-            ));
+        if inner.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUARANTINE_BYTES_MAX {
+            return Ok(());
         }
-        Ok(())
+        let error = Error::new(
+            &REJECTED,
+            format!(
+                "table \"{table}\" has more than {} MiB of rows that do not fit, more than one run sets aside",
+                QUARANTINE_BYTES_MAX >> 20
+            ),
+        );
+        let error = error.hint("Correct the source or the column's type: so many rows are not set aside, whatever `max_rejected` allows.");
+        Err(causes(&inner.rejected).into_iter().fold(error, Error::caused_by))
     }
 
-    /// Takes over the rows of another, such as that of a slice which has been read to its end.
-    ///
-    /// # Errors
-    /// [`REJECTED`] as [`Self::reject`].
-    pub fn absorb(&self, table: &TableName, other: &Self) -> Result<()> {
-        other.drain().into_iter().try_for_each(|rejected| self.reject(table, rejected))
+    /// Takes over the rows of a [`part`](Self::part) that has been read to its end.
+    pub fn absorb(&self, part: &Self) {
+        let (mut rejected, bytes) = {
+            let mut part = part.inner.lock().expect("no holder of this lock panics");
+            (std::mem::take(&mut part.rejected), std::mem::take(&mut part.bytes))
+        };
+        let mut inner = self.inner.lock().expect("no holder of this lock panics");
+        inner.rejected.append(&mut rejected);
+        inner.bytes += bytes;
     }
 
     /// How many rows were rejected so far.
@@ -100,7 +128,8 @@ impl Quarantine {
     #[must_use]
     pub fn drain(&self) -> Vec<Rejected> {
         let mut inner = self.inner.lock().expect("no holder of this lock panics");
-        inner.bytes = 0;
+        let bytes = std::mem::take(&mut inner.bytes);
+        inner.held.fetch_sub(bytes, Ordering::Relaxed);
         let mut rejected = std::mem::take(&mut inner.rejected);
         rejected.sort_by(|a, b| (&a.position, &a.column).cmp(&(&b.position, &b.column)));
         rejected
@@ -169,5 +198,67 @@ impl Quarantine {
                 Arc::new(raw_bytes.finish()),
             ],
         )?)
+    }
+}
+
+/// The commonest reasons with how often each occurred.
+pub(crate) fn causes(rejected: &[Rejected]) -> Vec<String> {
+    const CAUSES_SHOWN_MAX: usize = 5;
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for row in rejected {
+        *counts.entry((&row.column, &row.reason)).or_default() += 1;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    counts
+        .into_iter()
+        .take(CAUSES_SHOWN_MAX)
+        .map(|((column, reason), rows)| format!("column \"{column}\": {reason} ({rows} {})", if rows == 1 { "row" } else { "rows" }))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(bytes: usize, column: &str) -> Rejected {
+        Rejected {
+            column: column.to_owned(),
+            reason: "a string stands where a date is declared".to_owned(),
+            position: "1".to_owned(),
+            raw: vec![0; bytes],
+            format: "bson".into(),
+        }
+    }
+
+    #[test]
+    fn slices_of_a_step_hold_no_more_than_one_and_what_is_given_up_is_free_again() {
+        let table: TableName = "shop.orders".parse().unwrap();
+        let whole = Quarantine::new();
+        let third = QUARANTINE_BYTES_MAX / 3;
+        let (first, second, broken) = (whole.part(), whole.part(), whole.part());
+        first.reject(&table, rejected(third, "at")).unwrap();
+        broken.reject(&table, rejected(third, "at")).unwrap();
+        second.reject(&table, rejected(third / 2, "at")).unwrap();
+        whole.absorb(&first);
+        let error = second.reject(&table, rejected(third, "day")).unwrap_err();
+        assert_eq!(error.code(), &REJECTED);
+        assert!(error.message().contains("more than 64 MiB"), "{}", error.message());
+        assert_eq!(error.causes().len(), 2, "each cause is named: {error:?}");
+        drop((first, second, broken));
+        let again = whole.part();
+        again.reject(&table, rejected(third, "at")).unwrap();
+        whole.absorb(&again);
+        assert_eq!((whole.rows(), again.rows()), (2, 0));
+        assert_eq!(whole.drain().len(), 2);
+        again.reject(&table, rejected(QUARANTINE_BYTES_MAX / 2, "at")).unwrap();
+    }
+
+    #[test]
+    fn many_small_rows_count_as_what_they_take() {
+        let table: TableName = "shop.orders".parse().unwrap();
+        let whole = Quarantine::new();
+        let rows = (0..QUARANTINE_BYTES_MAX).take_while(|_| whole.reject(&table, rejected(0, "at")).is_ok()).count();
+        assert!(rows * (size_of::<Rejected>() + 40) < QUARANTINE_BYTES_MAX, "{rows} rows");
     }
 }

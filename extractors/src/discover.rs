@@ -29,6 +29,9 @@ pub struct Found {
     pub columns: Vec<FoundColumn>,
     /// What tells rows apart, by the columns' names in the source.
     pub key: Vec<String>,
+    /// Columns that no two rows have alike, for each index that sees to it; None where the source cannot tell, as of a view. Then it cannot
+    /// tell what is never NULL either.
+    pub unique: Option<Vec<Vec<String>>>,
     /// Columns that could tell what changed, the likeliest first.
     pub cursors: Vec<FoundCursor>,
     /// Whether fields can come that were not seen.
@@ -44,6 +47,8 @@ pub struct FoundColumn {
     pub data_type: ColumnType,
     /// Whether it can be NULL.
     pub nullable: bool,
+    /// Whether it was seen to be NULL or missing, where a sample was looked at.
+    pub is_seen_null: bool,
     /// What somebody who reviews it should know.
     pub note: Option<String>,
 }
@@ -55,6 +60,8 @@ pub struct FoundCursor {
     pub from: String,
     /// The index that finds its greatest value; None if there is none.
     pub index: Option<String>,
+    /// Whether it is the number of a row that is added, which tells nothing of rows that change.
+    pub is_number: bool,
 }
 
 /// Names that tell when a row changed, the likeliest first, in small letters without anything between.

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bson::doc;
-use pipeline_tests::{Certificates, FaultProxy, Mongo, Outcome, Pooler, Postgres, Project};
+use pipeline_tests::{Certificates, FaultProxy, Mongo, MongoRelay, Outcome, Pooler, Postgres, Project};
 
 /// A project with one table of a database and one of a deployment.
 fn project(postgres: &str, mongo: &str) -> Project {
@@ -63,6 +63,89 @@ fn a_source_is_read_no_faster_than_its_rate() {
     assert_eq!((count(&project, "till.receipts").as_str(), count(&project, "floor.baskets").as_str()), ("30000030000", "100000100"));
     project.set("sources.till.max_source_rate", "fast");
     assert!(project.pipeline(&["config", "check"]).exited(2).stderr.contains("20MiB/s"));
+}
+
+#[test]
+fn a_deployment_is_read_no_faster_than_its_rate() {
+    const DOCUMENTS: i64 = 20_000;
+    let mongo = Mongo::start();
+    fill_collection(&mongo, DOCUMENTS);
+    let bytes = DOCUMENTS as f64 * doc! {"_id": 1_i64, "note": "y".repeat(80)}.to_vec().unwrap().len() as f64;
+    let mut project = project("", &mongo.url());
+    let mut seconds = |rate: &str| -> f64 {
+        project.set("sources.floor.max_source_rate", rate);
+        let report = project.pipeline(&["run", "nightly", "--only", "floor.*", "--full-refresh", "--output", "json"]).succeeded().json();
+        assert_eq!(count(&project, "floor.baskets"), "20000020000");
+        let step = report["steps"].as_array().unwrap().iter().find(|step| step["name"] == "extract floor.baskets").unwrap();
+        step["duration_ms"].as_f64().unwrap() / 1000.0
+    };
+    let (slow, fast) = (seconds("1MB/s"), seconds("1GB/s"));
+    // What lies between documents on the wire counts too; what comes at once after a pause, and planning, do not.
+    assert!(slow >= bytes / 1e6 * 0.9, "{bytes} bytes at a megabyte a second took {slow} s");
+    assert!(slow <= bytes / 1e6 * 3.0 + fast, "{bytes} bytes at a megabyte a second took {slow} s, and {fast} s without a limit");
+}
+
+#[test]
+fn a_source_that_is_slow_to_answer_is_left_alone_until_it_is_fast_again() {
+    let (postgres, mongo) = (Postgres::start(), Mongo::start());
+    fill(&postgres, 1_000);
+    fill_collection(&mongo, 1_000);
+    let relay = MongoRelay::start(&mongo);
+    let (till, floor) = (FaultProxy::start(postgres.port()), FaultProxy::start(relay.port()));
+    let through = |url: String, from: u16, to: u16| url.replace(&format!(":{from}"), &format!(":{to}"));
+    let mut project =
+        project(&through(postgres.url("till"), postgres.port(), till.port()), &through(mongo.url(), mongo.port(), floor.port()));
+    project.set("sources.till.pause_above", "100ms").set("sources.floor.pause_above", "100ms");
+    let readings = || {
+        let copies = postgres.execute("till", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND pid <> pg_backend_pid()");
+        // Only readings of rows ask for a cursor that waits for a slow reader.
+        copies.parse::<usize>().unwrap() + relay.commands("find").iter().filter(|find| find.contains_key("noCursorTimeout")).count()
+    };
+    for (proxy, table) in [(&till, "till.receipts"), (&floor, "floor.baskets")] {
+        // On the way there, and back.
+        proxy.delay(Duration::from_millis(80));
+        let mut run = project.start(&["-v", "run", "nightly", "--only", table]);
+        run.until("it has waited twice", |run| run.stderr().matches("reading waits").count() >= 2);
+        assert_eq!(readings(), 0, "{table}: {}", run.stderr());
+        proxy.delay(Duration::ZERO);
+        run.wait().succeeded();
+        assert_eq!(count(&project, table), "1000001000");
+    }
+    assert!(!relay.commands("find").is_empty(), "the relay sees the readings");
+}
+
+#[test]
+fn a_standby_that_cancels_readings_is_read_again_and_nothing_is_lost_or_doubled() {
+    let primary = Postgres::start();
+    primary.create_database("till");
+    // Forty megabytes: several slices, each of which takes a while at the rate below.
+    primary.execute(
+        "till",
+        "CREATE TABLE receipts (id bigint PRIMARY KEY, note text); INSERT INTO receipts SELECT i, repeat('x', 1000) FROM generate_series(1, 40000) i;
+         CREATE TABLE leftovers (id int PRIMARY KEY); INSERT INTO leftovers SELECT generate_series(1, 2000); VACUUM ANALYZE",
+    );
+    let standby = primary.standby(&["max_standby_streaming_delay=100ms"]);
+    let mut project = project(&standby.url("till"), "");
+    project.set("sources.till.max_source_rate", "10MB/s");
+    let conflicts = || standby.execute("till", "SELECT sum(confl_snapshot) FROM pg_stat_database_conflicts");
+    let mut before = conflicts();
+    // The snapshot of all tables is lost with the reading; a slice's own is taken anew.
+    for (has_one_snapshot, ids) in [(true, "id <= 1000"), (false, "id > 1000")] {
+        project.set("sources.till.consistent_snapshot", has_one_snapshot);
+        let mut run = project.start(&["run", "nightly", "--only", "till.*", "--full-refresh", "--progress", "log"]);
+        run.until("the table is read", |_| {
+            standby.execute("till", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND state = 'active'") != "0"
+        });
+        // The standby must forget what the snapshots there still show.
+        primary.execute("till", &format!("DELETE FROM leftovers WHERE {ids}; VACUUM leftovers"));
+        let outcome = run.wait();
+        assert!(outcome.succeeded().stderr.contains("retry extract till.receipts"), "{outcome}");
+        assert_ne!(conflicts(), before, "the standby cancelled nothing: {outcome}");
+        assert!(outcome.stderr.contains("E-PG-LOST"), "{outcome}");
+        before = conflicts();
+        assert_eq!(count(&project, "till.receipts"), "40000040000");
+        assert_eq!(project.value("SELECT sum(id) AS n FROM till.receipts"), "800020000");
+    }
 }
 
 #[test]
@@ -195,6 +278,73 @@ fn only_a_deployment_with_a_certificate_of_the_named_authority_is_read() {
         let code = if url.contains("tls=true") { "E-MONGO-TLS" } else { "E-MONGO-UNREACHABLE" };
         assert_eq!(error["code"], code, "{why}: {refused}");
         assert!(error["hint"].as_str().unwrap().contains("tlsCAFile"), "{why}: {refused}");
+    }
+}
+
+#[test]
+fn a_deployment_that_knows_its_users_by_their_certificates_is_read_by_those_it_knows() {
+    let mut project = project("", "");
+    let certificates = Certificates::make(project.folder());
+    let mongo = Mongo::start();
+    fill_collection(&mongo, 100);
+    let [authority, client] = ["ca.crt", "client.pem"].map(|name| certificates.file(name).replace('/', "%2F"));
+    let url = |user: &str, relay: &MongoRelay, more: &str| {
+        let port = relay.port();
+        format!(
+            "mongodb://{user}localhost:{port}/?directConnection=true&serverSelectionTimeoutMS=3000&tls=true&tlsCAFile={authority}{more}"
+        )
+    };
+    let mine = format!("&tlsCertificateKeyFile={client}");
+    let x509 = format!("{mine}&authMechanism=MONGODB-X509");
+    let run = |project: &mut Project, url: &str| -> Outcome {
+        project.environment("FLOOR_URL", url);
+        project.pipeline(&["run", "nightly", "--only", "floor.*", "--full-refresh", "--output", "json"])
+    };
+    let relay = MongoRelay::start_for(&mongo, &certificates, &["CN=reader"]);
+    for user in ["", "CN%3Dreader@"] {
+        run(&mut project, &url(user, &relay, &x509)).succeeded();
+        assert_eq!(count(&project, "floor.baskets"), "100000100");
+    }
+    let asked = relay.commands("authenticate");
+    let is_right =
+        |asked: &bson::Document| asked.get_str("mechanism").ok() == Some("MONGODB-X509") && asked.get_str("$db").ok() == Some("$external");
+    assert!(!asked.is_empty() && asked.iter().all(is_right), "{asked:?}");
+    assert!(asked.iter().any(|asked| asked.get_str("username").ok() == Some("CN=reader")), "{asked:?}");
+
+    let stranger = MongoRelay::start_for(&mongo, &certificates, &["CN=somebody,O=else"]);
+    for (url, code, word, why) in [
+        (url("", &stranger, &x509), "E-MONGO-AUTH", "$external", "a subject that is no user"),
+        (url("CN%3Dwriter@", &relay, &x509), "E-MONGO-AUTH", "$external", "another name than the certificate's subject"),
+        (url("", &relay, &mine), "E-MONGO-DENIED", "", "nobody in particular, although with a certificate"),
+        (url("", &relay, "&authMechanism=MONGODB-X509"), "E-MONGO-TLS", "tlsCertificateKeyFile", "no certificate"),
+    ] {
+        let refused = run(&mut project, &url);
+        let error = refused.exited(3).error();
+        assert_eq!(error["code"], code, "{why}: {refused}");
+        assert!(error["hint"].as_str().unwrap().contains(word), "{why}: {refused}");
+    }
+}
+
+#[test]
+fn every_reading_of_a_deployment_carries_the_read_preference() {
+    let mongo = Mongo::start();
+    fill_collection(&mongo, 5_000);
+    let relay = MongoRelay::start(&mongo);
+    let mut project = project("", &mongo.url().replace(&format!(":{}", mongo.port()), &format!(":{}", relay.port())));
+    project.set("sources.floor.read_preference", "secondary");
+    for is_consistent in [true, false] {
+        project.set("sources.floor.consistent_snapshot", is_consistent);
+        project.pipeline(&["run", "nightly", "--only", "floor.*", "--full-refresh"]).succeeded();
+        assert_eq!(count(&project, "floor.baskets"), "5000005000");
+    }
+    let mut readings = Vec::new();
+    for name in ["find", "aggregate", "count", "collStats"] {
+        readings.extend(relay.commands(name));
+    }
+    assert!(readings.iter().filter(|reading| reading.contains_key("find")).count() >= 2, "{readings:?}");
+    for reading in readings {
+        let preference = reading.get_document("$readPreference").and_then(|preference| preference.get_str("mode"));
+        assert_eq!(preference.ok(), Some("secondary"), "{reading:?}");
     }
 }
 

@@ -144,3 +144,87 @@ fn rows_are_dropped_only_when_somebody_says_so() {
     world.run();
     assert_eq!(world.quarantined("till.receipts"), 3);
 }
+
+#[test]
+fn rows_that_nothing_finds_again_are_read_with_their_whole_table() {
+    let mut world = World::start();
+    world.postgres.execute(
+        "till",
+        "CREATE TABLE slips (number int, points bigint); INSERT INTO slips SELECT i, CASE WHEN i < 10 THEN i ELSE i * 10000000000 END FROM generate_series(0, 12) AS i",
+    );
+    let only = ["run", "nightly", "--only", "till.slips", "--output", "json"];
+    let refused = |world: &World, table: &str, code: &str| {
+        let outcome = world.project.pipeline(&["quarantine", "replay", table, "--output", "json"]);
+        let error = outcome.exited(2).error();
+        assert!(error["code"] == code && error["hint"].as_str().unwrap().contains("pipeline run --full-refresh --only"), "{outcome}");
+        assert_eq!((world.rows(table), world.quarantined(table)), (10, 3), "nothing is changed: {outcome}");
+        error
+    };
+    world
+        .project
+        .set("sources.till.tables.slips.columns.number", "int not null")
+        .set("sources.till.tables.slips.columns.points", "int")
+        .set("pipelines.nightly.tables", vec!["till.*"]);
+    world.project.pipeline(&only).succeeded();
+    refused(&world, "till.slips", "E-CONTRACT");
+    // A key that was not there when they were rejected.
+    world.project.set("sources.till.tables.slips.key", vec!["number"]).set("sources.till.tables.slips.columns.points", "bigint");
+    let error = refused(&world, "till.slips", "E-REPLAY");
+    assert!(error.to_string().contains("no key when they were rejected"), "{error}");
+
+    let anew: Vec<&str> = only.iter().copied().chain(["--full-refresh"]).collect();
+    world.project.pipeline(&anew).succeeded();
+    assert_eq!(world.rows("till.slips"), 13);
+    world.project.pipeline(&["quarantine", "drop", "till.slips", "--yes"]).succeeded();
+    assert_eq!(world.quarantined("till.slips"), 0);
+
+    // A key that is personal is kept nowhere, so that it finds nothing either.
+    world
+        .project
+        .set("sources.till.tables.badges.relation", "slips")
+        .set("sources.till.tables.badges.key", vec!["number"])
+        .set("sources.till.tables.badges.columns.number", "text not null pii hash")
+        .set("sources.till.tables.badges.columns.points", "int");
+    world.project.pipeline(&["run", "nightly", "--only", "till.badges"]).succeeded();
+    let error = refused(&world, "till.badges", "E-REPLAY");
+    assert!(error.to_string().contains("its key is personal"), "{error}");
+}
+
+#[test]
+fn more_misfits_than_memory_holds_end_the_run_with_their_cause() {
+    const ROWS: u64 = 120_000;
+    let mut world = World::start();
+    world.postgres.execute(
+        "till",
+        &format!(
+            "CREATE TABLE scans (id bigint PRIMARY KEY, points bigint, note text); \
+             INSERT INTO scans SELECT i, i + 5000000000, repeat('x', 1000) FROM generate_series(1, {ROWS}) AS i; ANALYZE scans"
+        ),
+    );
+    world
+        .project
+        .set("sources.till.tables.scans.key", vec!["id"])
+        .set("sources.till.tables.scans.max_rejected", "100%")
+        .set("sources.till.tables.scans.columns.id", "bigint not null")
+        .set("sources.till.tables.scans.columns.points", "int")
+        .set("sources.till.tables.scans.columns.note", "text")
+        .set("pipelines.nightly.tables", vec!["till.*"]);
+    let only = ["run", "nightly", "--only", "till.scans", "--output", "json"];
+    let refused = world.project.pipeline(&only);
+    let error = refused.exited(6).error();
+    assert_eq!(error["code"], "E-REJECTED", "{refused}");
+    for words in ["till.scans", "more than 64 MiB of rows that do not fit", "column \\\"points\\\""] {
+        assert!(error.to_string().contains(words), "\"{words}\" is missing: {refused}");
+    }
+    assert!(error["hint"].as_str().unwrap().contains("whatever `max_rejected` allows"), "{refused}");
+    assert_eq!(world.quarantined("till.scans"), 0, "nothing of it was landed");
+    world.project.pipeline(&["query", "SELECT * FROM till.scans"]).exited(2);
+
+    world.project.set("sources.till.tables.scans.columns.points", "bigint");
+    let taken = world.project.pipeline(&only);
+    taken.succeeded();
+    assert_eq!(world.rows("till.scans"), ROWS);
+    // What is held is all that a run that rejects needs beside what one that takes rows does.
+    let limit = taken.memory_bytes_peak + (64 << 20) + (32 << 20);
+    assert!(refused.memory_bytes_peak <= limit, "{} and {} bytes", refused.memory_bytes_peak, taken.memory_bytes_peak);
+}

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`Postgres`] | PostgreSQL as the system has it |
 //! | [`Mongo`] | SecantusDB, a server of MongoDB's protocol; what it cannot show is listed there |
+//! | [`MongoRelay`] | a relay of MongoDB's protocol in this process, which keeps commands and knows users by their certificates |
 //! | [`OpenSearch`] | osmem-server, an emulator of OpenSearch; what it cannot show is listed there |
 //! | [`S3`] | SeaweedFS |
 //! | [`RedshiftDouble`] | `redshift-double` over a PostgreSQL and an S3 server of the harness |
@@ -28,6 +29,7 @@ pub mod place;
 mod certificates;
 mod http;
 mod mongo;
+mod mongo_relay;
 mod opensearch;
 mod otlp;
 mod pooler;
@@ -44,6 +46,7 @@ pub use answers::Answers;
 pub use browser::Browser;
 pub use certificates::Certificates;
 pub use mongo::Mongo;
+pub use mongo_relay::MongoRelay;
 pub use opensearch::OpenSearch;
 pub use otlp::{OtlpReceiver, Span, SpanEvent, SpanStatus};
 pub use pooler::Pooler;

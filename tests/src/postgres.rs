@@ -35,16 +35,36 @@ impl Postgres {
         start(Self::attempt)
     }
 
+    /// Starts a standby of this server, which replays what happens here. `settings` are its own, such as `max_standby_streaming_delay=1s`.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn standby(&self, settings: &[&str]) -> Self {
+        start(|| {
+            let folder = keeper::folder("postgres");
+            give_to_owner(&folder);
+            let mut copy = as_owner(&place::postgres_program("pg_basebackup"));
+            copy.args(["-h", "127.0.0.1", "-U", USER, "-p", &self.port.to_string(), "-R", "-c", "fast", "-D"]).arg(folder.join("data"));
+            let output = copy.env("PGPASSWORD", &TEMPLATE.password).current_dir("/").output().expect("PostgreSQL is installed");
+            assert!(output.status.success(), "pg_basebackup failed:\n{}", String::from_utf8_lossy(&output.stderr));
+            Self::attempt_in(&folder, settings)
+        })
+    }
+
     fn attempt() -> Result<Self, StartError> {
         let folder = keeper::folder("postgres");
-        let data = folder.join("data");
         // A finished data folder is copied: making one takes a second of processor time.
-        let copied = Command::new("cp").arg("-a").arg(&TEMPLATE.data).arg(&data).status();
+        let copied = Command::new("cp").arg("-a").arg(&TEMPLATE.data).arg(folder.join("data")).status();
         assert!(copied.is_ok_and(|status| status.success()), "the template of PostgreSQL's data could not be copied");
+        Self::attempt_in(&folder, &[])
+    }
+
+    fn attempt_in(folder: &Path, settings: &[&str]) -> Result<Self, StartError> {
         let port = port::free();
         let mut command = as_owner(&place::postgres_program("postgres"));
-        command.arg("-D").arg(&data).arg("-p").arg(port.to_string()).current_dir("/");
-        for setting in [
+        command.arg("-D").arg(folder.join("data")).arg("-p").arg(port.to_string()).current_dir("/");
+        let usual = [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
             "wal_level=logical",
@@ -52,11 +72,12 @@ impl Postgres {
             "full_page_writes=off",
             "shared_buffers=64MB",
             "max_connections=60",
-        ] {
+        ];
+        for setting in usual.iter().chain(settings) {
             command.args(["-c", setting]);
         }
         // INT is a "fast shutdown", which gives back shared memory; KILL would leave it.
-        let server = Server::spawn("postgres", "INT", &folder, &mut command);
+        let server = Server::spawn("postgres", "INT", folder, &mut command);
         let answers = || run_script(port, "postgres", "SELECT 1").ok().map(|_| ());
         let (server, ()) = server.ready(answers)?;
         Ok(Self { port, _server: server })

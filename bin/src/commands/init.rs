@@ -215,11 +215,21 @@ fn cursor_lines(table: &Found, key: &[String], column_of: &dyn Fn(&str) -> Optio
         Some(index) => format!("{} (index {index})", cursor.from),
         None => format!("{} (no index begins with it: each run looks at every row)", cursor.from),
     };
-    let Some((best, others)) = table.cursors.split_first() else {
-        return "# no column tells what changed: every run reads the whole table\n".to_owned();
-    };
+    const NOTHING: &str = "# no column tells what changed: every run reads the whole table\n";
+    let Some((best, others)) = table.cursors.split_first() else { return NOTHING.to_owned() };
+    if best.is_number {
+        let Some(name) = column_of(&best.from) else { return NOTHING.to_owned() };
+        // Chosen by itself it would lose changes without a word.
+        return format!(
+            "# review: no column tells what changed: every run reads the whole table. If its rows are only added, never changed or deleted, and\n\
+             # none is committed after one with a higher number, then `cursor = {}` reads only new ones: {}\n",
+            quoted(&name),
+            shown(best)
+        );
+    }
     // The rest would fill the line: times of things that happen once.
-    let others: Vec<String> = others.iter().filter(|cursor| cursor.index.is_some() || is_usual_cursor(&cursor.from)).map(shown).collect();
+    let is_likely = |cursor: &&FoundCursor| !cursor.is_number && (cursor.index.is_some() || is_usual_cursor(&cursor.from));
+    let others: Vec<String> = others.iter().filter(is_likely).map(shown).collect();
     let others = if others.is_empty() { String::new() } else { format!("; others: {}", others.join(", ")) };
     let is_usual = is_usual_cursor(&best.from);
     match column_of(&best.from) {

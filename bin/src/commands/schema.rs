@@ -1,10 +1,9 @@
 //! `pipeline schema`: what is declared beside what the sources hold.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline_core::config::{CONFIG, TableConfig};
-use pipeline_core::contract::{Column, ColumnType, EXTRA_COLUMN, Privacy, holds};
+use pipeline_core::contract::{Column, ColumnType, Contract, EXTRA_COLUMN, Privacy, holds};
 use pipeline_core::error::{Code, Error, ErrorKind, Result};
 use pipeline_core::name::TableName;
 use pipeline_core::run::{RunKind, RunRequest, Selection, Stop};
@@ -21,11 +20,12 @@ use crate::project::Project;
 pub(crate) static SCHEMA_DIFFERS: Code = Code {
     name: "E-SCHEMA-DIFFERS",
     kind: ErrorKind::Data,
-    meaning: "A source holds something else than its tables declare, in a way that needs a decision: a column is gone, or of another type.",
+    meaning: "A source holds something else than its tables declare, in a way that needs a decision: a column is gone, or of another type, or the declared \
+              key is not what tells rows apart there.",
     remedy: "`pipeline schema accept TABLE` takes it over where that loses nothing; otherwise follow the remedy beside each column.",
 };
 
-/// How a column differs.
+/// How a column differs, or the key.
 #[derive(Debug, Clone, PartialEq)]
 enum Difference {
     /// The source has it, and it is not declared.
@@ -38,11 +38,24 @@ enum Difference {
     Other(ColumnType),
     /// Values of several types were seen.
     Mixed(String),
+    /// It is declared `not null`, and the source allows NULL.
+    Nullable,
+    /// The same, and it was seen to be NULL or missing.
+    SeenNull,
+    /// It may be NULL as it is declared, and in the source it cannot.
+    NeverNull,
+    /// Nothing in the source keeps the declared key unique; what else is unique there.
+    NotUnique(Vec<Vec<String>>),
 }
 
 impl Difference {
     fn needs_decision(&self) -> bool {
-        matches!(self, Self::Gone { .. } | Self::Other(_))
+        match self {
+            Self::Gone { .. } | Self::Other(_) => true,
+            // Where the source keeps nothing unique, the key may be right all the same.
+            Self::NotUnique(others) => !others.is_empty(),
+            Self::New(_) | Self::Wider(_) | Self::Mixed(_) | Self::Nullable | Self::SeenNull | Self::NeverNull => false,
+        }
     }
 
     fn word(&self) -> &'static str {
@@ -52,6 +65,9 @@ impl Difference {
             Self::Wider(_) => "wider",
             Self::Other(_) => "other type",
             Self::Mixed(_) => "mixed types",
+            Self::Nullable | Self::SeenNull => "can be NULL",
+            Self::NeverNull => "never NULL",
+            Self::NotUnique(_) => "key not unique",
         }
     }
 
@@ -70,6 +86,18 @@ impl Difference {
                 )
             }
             Self::Mixed(note) => note.clone(),
+            Self::Nullable => "the source allows NULL, and such rows go to quarantine: if they are right, remove `not null`".to_owned(),
+            Self::SeenNull => "documents without it were seen, and go to quarantine: if they are right, remove `not null`".to_owned(),
+            Self::NeverNull => "the source allows no NULL: `not null` can be declared".to_owned(),
+            Self::NotUnique(others) => {
+                let others: Vec<String> = others.iter().map(|columns| columns.join(", ")).collect();
+                let of_source = if others.is_empty() {
+                    "the source keeps no columns unique: a unique index on these would make it certain".to_owned()
+                } else {
+                    format!("what the source keeps unique: {}", others.join("; "))
+                };
+                format!("rows of the source that share it become one in the lake; {of_source}")
+            }
         }
     }
 }
@@ -78,7 +106,8 @@ impl Difference {
 struct Compared {
     table: TableName,
     found: Found,
-    differences: BTreeMap<String, Difference>,
+    /// By the names of columns, in their order; a key is the names of its columns.
+    differences: Vec<(String, Difference)>,
 }
 
 pub(crate) async fn schema(global: &Global, printer: Printer, arguments: SchemaArguments) -> Result<()> {
@@ -127,7 +156,7 @@ async fn compare(project: &Project, printer: Printer, wanted: &[String]) -> Resu
                 return Err(Error::new(&SCHEMA_DIFFERS, format!("source \"{}\" holds nothing for table \"{table}\"", source.name))
                     .hint("Correct `relation` or `collection` in the table's section, or remove the section."));
             };
-            let differences = differences(&declared.contract.columns, found);
+            let differences = differences(&declared.contract, found);
             all.push(Compared { table: table.clone(), found: found.clone(), differences });
         }
     }
@@ -142,8 +171,9 @@ fn is_it(declared: &TableConfig, found: &Found) -> bool {
     found == place || (!place.contains('.') && found.rsplit('.').next() == Some(&place))
 }
 
-/// Pure: every column that differs, by its name.
-fn differences(declared: &[Column], found: &Found) -> BTreeMap<String, Difference> {
+/// Pure: every column that differs, by its name, and the key.
+fn differences(contract: &Contract, found: &Found) -> Vec<(String, Difference)> {
+    let declared = &contract.columns;
     let read = |column: &Column| column.name.as_str() != EXTRA_COLUMN && column.privacy != Privacy::Drop;
     let of = |column: &Column| {
         found.columns.iter().find(|found| column.from == found.from || column.from.starts_with(&format!("{}.", found.from)))
@@ -151,13 +181,14 @@ fn differences(declared: &[Column], found: &Found) -> BTreeMap<String, Differenc
     let is_declared = |found: &FoundColumn| {
         declared.iter().any(|column| column.from == found.from || column.from.starts_with(&format!("{}.", found.from)))
     };
-    let mut differences = BTreeMap::new();
+    let mut differences = Vec::new();
     let mut new: Vec<&FoundColumn> = Vec::new();
     for (name, column) in named(found).into_iter().filter(|(_, column)| !is_declared(column)) {
-        differences.insert(name, Difference::New(column.data_type.clone()));
+        differences.push((name, Difference::New(column.data_type.clone())));
         new.push(column);
     }
     for column in declared.iter().filter(|column| read(column)) {
+        let name = column.name.as_str().to_owned();
         let difference = match of(column) {
             // Fields that no document of the sample has may be rare.
             None if found.is_open => None,
@@ -166,15 +197,39 @@ fn differences(declared: &[Column], found: &Found) -> BTreeMap<String, Differenc
                 Some(Difference::Gone { perhaps: alike.map(|new| new.from.clone()) })
             }
             Some(found_column) if found_column.from == column.from && column.only.is_none() => {
+                differences.extend(null_difference(column, found_column, found).map(|difference| (name.clone(), difference)));
                 type_difference(&column.data_type, found_column, found.is_open)
             }
             Some(_) => None,
         };
-        if let Some(difference) = difference {
-            differences.insert(column.name.as_str().to_owned(), difference);
-        }
+        differences.extend(difference.map(|difference| (name, difference)));
     }
+    differences.extend(key_difference(contract, found));
+    differences.sort_by(|a, b| a.0.cmp(&b.0));
     differences
+}
+
+fn null_difference(declared: &Column, column: &FoundColumn, found: &Found) -> Option<Difference> {
+    // Documents can lack every field, and rows of a view every column: `not null` is there to find those that do.
+    let has_constraints = !found.is_open && found.unique.is_some();
+    match (declared.nullable, column.nullable) {
+        (false, true) if column.is_seen_null => Some(Difference::SeenNull),
+        (false, true) if has_constraints => Some(Difference::Nullable),
+        (true, false) => Some(Difference::NeverNull),
+        _ => None,
+    }
+}
+
+/// Whether anything in the source keeps the declared key unique: the same columns, or fewer of them.
+fn key_difference(contract: &Contract, found: &Found) -> Option<(String, Difference)> {
+    let unique = found.unique.as_ref()?;
+    let key: Vec<&str> = contract.key.iter().filter_map(|name| contract.column(name)).map(|column| column.from.as_str()).collect();
+    let is_kept = unique.iter().any(|columns| columns.iter().all(|column| key.contains(&column.as_str())));
+    if key.is_empty() || is_kept {
+        return None;
+    }
+    let names: Vec<&str> = contract.key.iter().map(pipeline_core::name::ColumnName::as_str).collect();
+    Some((names.join(", "), Difference::NotUnique(unique.clone())))
 }
 
 fn type_difference(declared: &ColumnType, found: &FoundColumn, is_sampled: bool) -> Option<Difference> {
@@ -208,7 +263,11 @@ fn show(project: &Project, printer: Printer, compared: &Compared) -> Result<()> 
             rows.push((name.clone(), String::new(), data_type.to_string()));
         }
     }
-    let word = |name: &str| compared.differences.get(name).map_or("", Difference::word);
+    let word = |name: &str| {
+        let of_column =
+            compared.differences.iter().filter(|(column, difference)| column == name && !matches!(difference, Difference::NotUnique(_)));
+        of_column.map(|(_, difference)| difference.word()).collect::<Vec<_>>().join(", ")
+    };
     if printer.form != OutputForm::Human {
         let columns: Vec<Value> = rows
             .iter()
@@ -236,7 +295,7 @@ fn shortened(text: &str) -> String {
 
 fn diff(printer: Printer, compared: &[Compared]) -> Result<()> {
     let undecided: usize =
-        compared.iter().flat_map(|compared| compared.differences.values()).filter(|difference| difference.needs_decision()).count();
+        compared.iter().flat_map(|compared| &compared.differences).filter(|(_, difference)| difference.needs_decision()).count();
     if printer.form == OutputForm::Human {
         if compared.iter().all(|compared| compared.differences.is_empty()) {
             printer.line("the sources hold what is declared");
@@ -267,7 +326,10 @@ fn diff(printer: Printer, compared: &[Compared]) -> Result<()> {
     if undecided == 0 {
         return Ok(());
     }
-    Err(Error::new(&SCHEMA_DIFFERS, format!("{undecided} columns need a decision")))
+    Err(Error::new(
+        &SCHEMA_DIFFERS,
+        if undecided == 1 { "1 difference needs a decision".to_owned() } else { format!("{undecided} differences need a decision") },
+    ))
 }
 
 /// Edits the configuration file, keeping its comments and order, and writes down what changed.
@@ -313,7 +375,13 @@ async fn accept(project: &Project, printer: Printer, compared: &Compared) -> Res
                 replace(columns, name, format!("{data_type} pii drop"));
                 changes.push(format!("- {name} is read no more"));
             }
-            Difference::Other(_) | Difference::Mixed(_) => {}
+            Difference::Other(_)
+            | Difference::Mixed(_)
+            // Whether rows with NULL are right, and what tells rows apart, the source does not know.
+            | Difference::Nullable
+            | Difference::SeenNull
+            | Difference::NeverNull
+            | Difference::NotUnique(_) => {}
         }
     }
     if changes.is_empty() {
@@ -391,8 +459,17 @@ mod tests {
     use pipeline_core::contract::parse_column;
     use pipeline_core::name::ColumnName;
 
-    fn declared(columns: &[(&str, &str)]) -> Vec<Column> {
-        columns.iter().map(|(name, text)| parse_column(&ColumnName::new(name).unwrap(), text, &str::to_owned).unwrap()).collect()
+    fn declared(columns: &[(&str, &str)], key: &[&str]) -> Contract {
+        Contract {
+            table: "s.t".parse().unwrap(),
+            columns: columns
+                .iter()
+                .map(|(name, text)| parse_column(&ColumnName::new(name).unwrap(), text, &str::to_owned).unwrap())
+                .collect(),
+            key: key.iter().map(|name| ColumnName::new(name).unwrap()).collect(),
+            cursor: None,
+            description: String::new(),
+        }
     }
 
     fn found(columns: &[(&str, &str)], is_open: bool) -> Found {
@@ -400,6 +477,7 @@ mod tests {
             from: (*from).to_owned(),
             data_type: text.parse().unwrap(),
             nullable: true,
+            is_seen_null: false,
             note: None,
         };
         Found {
@@ -409,28 +487,71 @@ mod tests {
             bytes: None,
             columns: columns.iter().map(column).collect(),
             key: Vec::new(),
+            unique: None,
             cursors: Vec::new(),
             is_open,
         }
     }
 
+    fn words(differences: &[(String, Difference)]) -> Vec<(&str, &str)> {
+        differences.iter().map(|(name, difference)| (name.as_str(), difference.word())).collect()
+    }
+
     #[test]
     fn what_differs_is_told_apart() {
-        let declared = declared(&[
-            ("id", "int not null"),
-            ("amount", "decimal(12,2)"),
-            ("old", "date"),
-            ("note", "text"),
-            ("at", "timestamp from place.x"),
-            ("_extra", "json"),
-        ]);
+        let declared = declared(
+            &[
+                ("id", "int"),
+                ("amount", "decimal(12,2)"),
+                ("old", "date"),
+                ("note", "text"),
+                ("at", "timestamp from place.x"),
+                ("_extra", "json"),
+            ],
+            &[],
+        );
         let there = found(&[("id", "bigint"), ("amount", "text"), ("newer", "date"), ("note", "json"), ("place", "json")], false);
         let differences = differences(&declared, &there);
-        let words: Vec<(&str, &str)> = differences.iter().map(|(name, difference)| (name.as_str(), difference.word())).collect();
-        assert_eq!(words, [("amount", "other type"), ("id", "wider"), ("newer", "new"), ("old", "gone")]);
-        assert_eq!(differences["old"], Difference::Gone { perhaps: Some("newer".to_owned()) });
+        assert_eq!(words(&differences), [("amount", "other type"), ("id", "wider"), ("newer", "new"), ("old", "gone")]);
+        assert_eq!(differences[3].1, Difference::Gone { perhaps: Some("newer".to_owned()) });
         // In a sample, what is not there may be rare.
-        assert!(!super::differences(&declared, &found(&[("id", "int")], true)).contains_key("old"));
+        let sampled = super::differences(&declared, &found(&[("id", "int")], true));
+        assert!(!words(&sampled).iter().any(|(name, _)| *name == "old"));
+    }
+
+    #[test]
+    fn null_is_told_apart_where_the_source_knows() {
+        let declared =
+            declared(&[("id", "int not null"), ("at", "date"), ("part", "int not null from at.x"), ("size", "int not null")], &[]);
+        let mut there = found(&[("id", "int"), ("at", "date"), ("size", "bigint")], false);
+        there.columns[1].nullable = false;
+        assert_eq!(words(&differences(&declared, &there)), [("at", "never NULL"), ("size", "wider")], "a view");
+        there.unique = Some(Vec::new());
+        let all = [("at", "never NULL"), ("id", "can be NULL"), ("size", "can be NULL"), ("size", "wider")];
+        let found = differences(&declared, &there);
+        assert_eq!(words(&found), all);
+        assert!(!found.iter().any(|(_, difference)| difference.needs_decision()));
+        // Of documents, what was seen counts.
+        there.is_open = true;
+        there.columns[0].is_seen_null = true;
+        assert_eq!(words(&differences(&declared, &there)), [("at", "never NULL"), ("id", "can be NULL"), ("size", "wider")]);
+    }
+
+    #[test]
+    fn a_key_that_the_source_does_not_keep_unique_is_told() {
+        let declared = declared(&[("store", "int"), ("number", "int from No"), ("line", "int")], &["store", "number"]);
+        let mut there = found(&[("store", "int"), ("No", "int"), ("line", "int")], false);
+        let mut of = |unique: Option<&[&[&str]]>| {
+            there.unique = unique.map(|all| all.iter().map(|columns| columns.iter().map(|name| (*name).to_owned()).collect()).collect());
+            differences(&declared, &there)
+        };
+        for unique in [None, Some(&[&["No", "store"][..]][..]), Some(&[&["line"], &["No"][..]][..])] {
+            assert_eq!(of(unique), [], "{unique:?}");
+        }
+        let narrower = of(Some(&[&["store", "No", "line"]]));
+        assert_eq!(words(&narrower), [("store, number", "key not unique")]);
+        assert!(narrower[0].1.needs_decision() && narrower[0].1.remedy("", false).ends_with("unique: store, No, line"), "{narrower:?}");
+        assert!(!of(Some(&[]))[0].1.needs_decision());
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! One table: source to landing to lake.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use crate::failpoint;
 use crate::landing::{Manifest, PartWriter, Snapshot, SnapshotWriter};
 use crate::ledger::Entry;
 use crate::load::{Layout, Mode};
-use crate::quarantine::{Quarantine, REJECTED, Rejected};
+use crate::quarantine::{Quarantine, REJECTED, Rejected, causes};
 
 /// How long both sides of a copy waited for the other, and what passed. Shared by the slices of a step.
 #[derive(Debug, Default)]
@@ -160,10 +159,10 @@ impl Engine {
                         let name = format!("{step}, slice {}", slice.index);
                         let rows = engine.with_attempts(&name, attempts_max, || async {
                             // What a broken reading rejected is rejected again by the next.
-                            let rejected = Quarantine::new();
+                            let rejected = quarantine.part();
                             let stream = extractor.read(&slice, &rejected).await?.buffered(&engine.budget);
                             let rows = engine.copy(&step, stream, writer.part_writer(slice.index), &meter).await?;
-                            quarantine.absorb(&extractor.contract().table, &rejected)?;
+                            quarantine.absorb(&rejected);
                             Ok(rows)
                         });
                         tracing::Span::current().record("rows", rows.await?);
@@ -392,22 +391,6 @@ fn check_rejected(table: &str, accepted: u64, rejected: &[Rejected], share_max: 
         error = error.caused_by(cause);
     }
     Err(error)
-}
-
-/// The commonest reasons with how often each occurred.
-fn causes(rejected: &[Rejected]) -> Vec<String> {
-    const CAUSES_SHOWN_MAX: usize = 5;
-    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for row in rejected {
-        *counts.entry((&row.column, &row.reason)).or_default() += 1;
-    }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    counts
-        .into_iter()
-        .take(CAUSES_SHOWN_MAX)
-        .map(|((column, reason), rows)| format!("column \"{column}\": {reason} ({rows} {})", if rows == 1 { "row" } else { "rows" }))
-        .collect()
 }
 
 pub(super) fn elapsed_ms(since: Instant) -> u64 {

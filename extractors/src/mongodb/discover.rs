@@ -46,14 +46,19 @@ pub(super) async fn discover(connection: &Connection) -> Result<Vec<Found>> {
             // A view has none.
             Err(_) => Vec::new(),
         };
+        // A partial index knows nothing of the other documents.
+        let is_of_all =
+            |index: &&mongodb::IndexModel| index.options.as_ref().is_none_or(|options| options.partial_filter_expression.is_none());
         let index_of = |path: &str| {
-            // A partial index does not find the greatest value of all documents.
-            let first = |index: &&mongodb::IndexModel| {
-                let is_partial = index.options.as_ref().is_some_and(|options| options.partial_filter_expression.is_some());
-                !is_partial && index.keys.keys().next().map(String::as_str) == Some(path)
-            };
-            indexes.iter().find(first).and_then(|index| index.options.as_ref()?.name.clone())
+            let mut whole = indexes.iter().filter(is_of_all);
+            let first = whole.find(|index| index.keys.keys().next().map(String::as_str) == Some(path));
+            first.and_then(|index| index.options.as_ref()?.name.clone())
         };
+        let is_unique = |index: &&mongodb::IndexModel| {
+            index.keys.keys().eq(["_id"]) || index.options.as_ref().is_some_and(|options| options.unique == Some(true))
+        };
+        let unique: Vec<Vec<String>> =
+            indexes.iter().filter(is_of_all).filter(is_unique).map(|index| index.keys.keys().cloned().collect()).collect();
         let statistics = connection.ask(doc! {"collStats": &name}).await.unwrap_or_default();
         let number = |key: &str| statistics.get(key).and_then(|value| value.as_i64().or(value.as_i32().map(i64::from)));
         let mut columns = Vec::new();
@@ -61,10 +66,11 @@ pub(super) async fn discover(connection: &Connection) -> Result<Vec<Found>> {
         for (field, seen_in_field) in &seen.fields {
             let (data_type, note) = seen_in_field.declared();
             if data_type == ColumnType::Timestamp {
-                cursors.push(FoundCursor { from: field.clone(), index: index_of(field) });
+                cursors.push(FoundCursor { from: field.clone(), index: index_of(field), is_number: false });
             }
             let nullable = field != "_id";
-            columns.push(FoundColumn { from: field.clone(), data_type, nullable, note });
+            let is_seen_null = seen_in_field.values() < seen.values();
+            columns.push(FoundColumn { from: field.clone(), data_type, nullable, is_seen_null, note });
         }
         cursors.sort_by_key(|cursor| cursor_rank(&cursor.from));
         found.push(Found {
@@ -74,6 +80,8 @@ pub(super) async fn discover(connection: &Connection) -> Result<Vec<Found>> {
             bytes: number("size").and_then(|bytes| u64::try_from(bytes).ok()),
             columns,
             key: vec!["_id".to_owned()],
+            // A view has no indexes, and tells nothing.
+            unique: Some(unique).filter(|unique| !unique.is_empty()),
             cursors,
             is_open: true,
         });
@@ -97,6 +105,11 @@ struct Seen {
 }
 
 impl Seen {
+    /// How many values stood there, NULL apart.
+    fn values(&self) -> u64 {
+        self.kinds.values().sum()
+    }
+
     fn add(&mut self, value: &Bson, depth: usize) {
         let kind = match value {
             Bson::Null | Bson::Undefined => return,

@@ -43,8 +43,9 @@ pub static TLS: Code = Code {
 pub static AUTH: Code = Code {
     name: "E-MONGO-AUTH",
     kind: ErrorKind::Denied,
-    meaning: "MongoDB refuses the user or the password of the connection string.",
-    remedy: "Check user, password and `authSource` in the secret that holds the connection string.",
+    meaning: "MongoDB refuses the user, the password or the certificate of the connection string.",
+    remedy: "Check user, password and `authSource` in the secret that holds the connection string; with `authMechanism=MONGODB-X509`, that `$external` has \
+             a user whose name is the subject of the certificate in `tlsCertificateKeyFile`.",
 };
 
 /// The user may not do this.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use pipeline_core::contract::ColumnType;
 use pipeline_core::error::Result;
+use sqlx::PgConnection;
 
 use super::catalog::Catalog;
 use super::copy::can_be_read;
@@ -12,18 +13,20 @@ use super::table::PostgresSource;
 use super::types::PostgresType;
 use crate::discover::{Found, FoundColumn, FoundCursor, cursor_rank};
 
+/// What an error says could not be done.
+const WHAT: &str = "the database could not be looked at";
+
 /// Most digits that a decimal column has.
 const DIGITS_MAX: i32 = 38;
 
 /// Every relation that the user may read and that is no partition of another, in the order of their names.
 pub(super) async fn discover(source: &PostgresSource) -> Result<Vec<Found>> {
-    const WHAT: &str = "the database could not be looked at";
     let connections = &source.connections;
     let mut lent = connections.lend().await?;
     let relations = connections
         .rows(
             &mut lent.connection,
-            "SELECT n.nspname, c.relname, c.reltuples::bigint, pg_total_relation_size(c.oid), c.oid FROM pg_class c \
+            "SELECT n.nspname, c.relname, c.reltuples::bigint, pg_total_relation_size(c.oid), c.oid, c.relkind IN ('r', 'p') FROM pg_class c \
              JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND has_schema_privilege(n.oid, 'USAGE') \
              AND has_table_privilege(c.oid, 'SELECT') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
@@ -33,20 +36,21 @@ pub(super) async fn discover(source: &PostgresSource) -> Result<Vec<Found>> {
         .await?;
     let mut found = Vec::new();
     for row in relations {
-        let [Some(schema), Some(table), rows, bytes, Some(oid)] = row.as_slice() else { continue };
+        let [Some(schema), Some(table), rows, bytes, Some(oid), is_table] = row.as_slice() else { continue };
         let place = format!("{}.{}", plain_or_quoted(schema), plain_or_quoted(table));
         let relation = Catalog { connections, connection: &mut lent.connection, relation: &place }.find().await?;
-        // Per column: whether it is NOT NULL, its place in the key, an index that begins with it, its declared length.
+        // Per column: whether it is NOT NULL, an index that begins with it, its declared length, whether a sequence fills it.
         let details = connections
             .rows(
                 &mut lent.connection,
                 &format!(
-                    "SELECT a.attname, a.attnotnull, array_position(k.indkey::int2[], a.attnum), \
+                    "SELECT a.attname, a.attnotnull, \
                      (SELECT min(i.indexrelid::regclass::text) FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam \
                       WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum AND m.amname = 'btree'), \
-                     CASE WHEN t.typbasetype <> 0 THEN t.typtypmod ELSE a.atttypmod END \
+                     CASE WHEN t.typbasetype <> 0 THEN t.typtypmod ELSE a.atttypmod END, \
+                     a.attidentity <> '' OR coalesce(pg_get_expr(d.adbin, d.adrelid) LIKE 'nextval(%', false) \
                      FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
-                     LEFT JOIN pg_index k ON k.indrelid = a.attrelid AND k.indisprimary \
+                     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = '' \
                      WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped"
                 ),
                 WHAT,
@@ -54,26 +58,23 @@ pub(super) async fn discover(source: &PostgresSource) -> Result<Vec<Found>> {
             .await?;
         let details: HashMap<&str, &Vec<Option<String>>> = details.iter().filter_map(|row| Some((row.first()?.as_deref()?, row))).collect();
         let detail = |name: &str, place: usize| details.get(name).and_then(|row| row.get(place)).and_then(Option::as_deref);
-        let mut key: Vec<(i32, String)> = Vec::new();
+        let unique = unique(source, &mut lent.connection, oid).await?;
+        let key = key_of(&unique);
         let mut cursors = Vec::new();
         let mut columns = Vec::new();
         for column in relation.columns.iter().filter(|column| column.is_readable) {
-            let (data_type, note) = declaration(&column.type_, detail(&column.name, 4).and_then(|text| text.parse().ok()).unwrap_or(-1));
-            if let Some(place) = detail(&column.name, 2).and_then(|text| text.parse().ok()) {
-                key.push((place, column.name.clone()));
+            let (data_type, note) = declaration(&column.type_, detail(&column.name, 3).and_then(|text| text.parse().ok()).unwrap_or(-1));
+            let is_number = matches!(data_type, ColumnType::Int16 | ColumnType::Int32 | ColumnType::Int64)
+                && detail(&column.name, 4) == Some("t")
+                && key == [column.name.as_str()];
+            if is_number || matches!(data_type, ColumnType::Timestamp | ColumnType::LocalTimestamp) {
+                cursors.push(FoundCursor { from: column.name.clone(), index: detail(&column.name, 2).map(str::to_owned), is_number });
             }
-            if matches!(data_type, ColumnType::Timestamp | ColumnType::LocalTimestamp) {
-                cursors.push(FoundCursor { from: column.name.clone(), index: detail(&column.name, 3).map(str::to_owned) });
-            }
-            columns.push(FoundColumn {
-                from: column.name.clone(),
-                data_type,
-                nullable: detail(&column.name, 1) != Some("t") && detail(&column.name, 2).is_none(),
-                note,
-            });
+            let nullable = detail(&column.name, 1) != Some("t");
+            columns.push(FoundColumn { from: column.name.clone(), data_type, nullable, is_seen_null: false, note });
         }
-        key.sort_unstable();
-        cursors.sort_by_key(|cursor| cursor_rank(&cursor.from));
+        // What tells of changes is better than what tells of additions alone.
+        cursors.sort_by_key(|cursor| (cursor.is_number, cursor_rank(&cursor.from)));
         let number = |text: &Option<String>| text.as_deref().and_then(|text| text.parse().ok());
         found.push(Found {
             place,
@@ -81,13 +82,53 @@ pub(super) async fn discover(source: &PostgresSource) -> Result<Vec<Found>> {
             rows: relation.rows().or(number(rows)),
             bytes: number(bytes).filter(|bytes| *bytes > 0),
             columns,
-            key: key.into_iter().map(|(_, name)| name).collect(),
+            key,
+            // Views and tables of elsewhere have no constraints that hold for their rows.
+            unique: (is_table.as_deref() == Some("t")).then(|| unique.into_iter().map(|index| index.columns).collect()),
             cursors,
             is_open: false,
         });
     }
     lent.give_back();
     Ok(found)
+}
+
+/// Columns of which no two rows have the same values.
+struct Unique {
+    columns: Vec<String>,
+    /// Whether none of them can be NULL: several rows can lack what is unique otherwise.
+    is_complete: bool,
+}
+
+/// What a relation's indexes keep unique in all of its rows: the primary key first, then what has the fewest columns.
+async fn unique(source: &PostgresSource, connection: &mut PgConnection, oid: &str) -> Result<Vec<Unique>> {
+    let rows = source
+        .connections
+        .rows(
+            connection,
+            &format!(
+                "SELECT json_agg(a.attname ORDER BY k.place), bool_and(a.attnotnull) \
+                 FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid \
+                 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place) \
+                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number \
+                 WHERE i.indrelid = {oid} AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL AND k.place <= i.indnkeyatts \
+                 GROUP BY i.indexrelid, i.indisprimary, x.relname ORDER BY i.indisprimary DESC, count(*), x.relname"
+            ),
+            WHAT,
+        )
+        .await?;
+    let unique = rows.iter().filter_map(|row| match row.as_slice() {
+        [Some(columns), is_complete] => {
+            Some(Unique { columns: serde_json::from_str(columns).ok()?, is_complete: is_complete.as_deref() == Some("t") })
+        }
+        _ => None,
+    });
+    Ok(unique.collect())
+}
+
+/// What tells rows apart: the primary key, or else the shortest of what is unique and never NULL.
+fn key_of(unique: &[Unique]) -> Vec<String> {
+    unique.iter().find(|index| index.is_complete).map(|index| index.columns.clone()).unwrap_or_default()
 }
 
 /// A name as it is written in SQL, without quotes where it needs none.
