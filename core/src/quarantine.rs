@@ -44,6 +44,9 @@ pub struct Rejected {
     pub raw: Vec<u8>,
     /// What `raw` is: `bson`, `json` or `copy-binary`.
     pub format: Cow<'static, str>,
+    /// What is needed to read `raw`, where it does not say so itself: the names and types of a tuple's fields, as JSON. Kept beside the row, so
+    /// that it can be read when the source is another or gone.
+    pub fields: Option<Arc<str>>,
 }
 
 /// Collects the rejected rows of one step. Cheap to share.
@@ -106,7 +109,7 @@ impl Quarantine {
         rejected
     }
 
-    /// The schema of quarantine files: `position`, `column`, `reason`, `format`, `raw`, `raw_bytes`.
+    /// The schema of quarantine files: `position`, `column`, `reason`, `format`, `raw`, `raw_bytes`, `fields`.
     #[must_use]
     pub fn schema() -> SchemaRef {
         Arc::new(Schema::new(vec![
@@ -116,6 +119,7 @@ impl Quarantine {
             Field::new("format", DataType::Utf8, false),
             Field::new("raw", DataType::Binary, false),
             Field::new("raw_bytes", DataType::UInt64, false),
+            Field::new("fields", DataType::Utf8, true),
         ]))
     }
 
@@ -131,6 +135,17 @@ impl Quarantine {
             let batch = batch.map_err(|_| broken())?;
             let text = |name| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(broken);
             let (position, column, reason, format) = (text("position")?, text("column")?, text("reason")?, text("format")?);
+            // Files of earlier versions have none.
+            let fields = batch.column_by_name("fields").and_then(|column| column.as_string_opt::<i32>());
+            // Rows of one reading share theirs.
+            let mut shared: Option<Arc<str>> = None;
+            let mut fields = |row: usize| {
+                let text = fields.filter(|fields| fields.is_valid(row))?.value(row);
+                if shared.as_deref() != Some(text) {
+                    shared = Some(Arc::from(text));
+                }
+                shared.clone()
+            };
             let raw = batch.column_by_name("raw").and_then(|column| column.as_binary_opt::<i32>()).ok_or_else(broken)?;
             rejected.extend((0..raw.len()).map(|row| Rejected {
                 column: column.value(row).to_owned(),
@@ -138,6 +153,7 @@ impl Quarantine {
                 position: position.value(row).to_owned(),
                 raw: raw.value(row).to_vec(),
                 format: Cow::Owned(format.value(row).to_owned()),
+                fields: fields(row),
             }));
         }
         Ok(rejected)
@@ -150,7 +166,9 @@ impl Quarantine {
     pub fn batch(rejected: &[Rejected]) -> Result<RecordBatch> {
         let (mut position, mut column, mut reason) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
         let (mut format, mut raw, mut raw_bytes) = (StringBuilder::new(), BinaryBuilder::new(), UInt64Builder::new());
+        let mut fields = StringBuilder::new();
         for row in rejected {
+            fields.append_option(row.fields.as_deref());
             position.append_value(&row.position);
             column.append_value(&row.column);
             reason.append_value(&row.reason);
@@ -167,6 +185,7 @@ impl Quarantine {
                 Arc::new(format.finish()),
                 Arc::new(raw.finish()),
                 Arc::new(raw_bytes.finish()),
+                Arc::new(fields.finish()),
             ],
         )?)
     }

@@ -150,6 +150,7 @@ impl Extractor for TestExtractor {
                     position: position.to_string(),
                     raw: vec![1],
                     format: "bson".into(),
+                    fields: None,
                 };
                 quarantine.reject(&self.contract.table, rejected)?;
             }

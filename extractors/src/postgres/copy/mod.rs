@@ -36,6 +36,7 @@ mod frame;
 mod json;
 mod network;
 mod numeric;
+mod shown;
 mod sink;
 mod text;
 mod unfit;
@@ -53,6 +54,7 @@ use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::quarantine::{Quarantine, Rejected};
 
 pub(super) use self::frame::{Frame, Stop, field};
+pub(crate) use self::shown::to_json;
 use self::sink::Sink;
 use self::text::Row;
 use self::unfit::Unfit;
@@ -90,6 +92,8 @@ pub struct Decoder {
     fields: Vec<Field>,
     /// The place of the column that takes what nobody declared.
     extra: Option<usize>,
+    /// What a rejected row's fields are, written down beside it.
+    layout: Arc<str>,
     /// The places of columns that are never read.
     unread: Vec<usize>,
     filter: Option<(usize, RowFilter)>,
@@ -314,7 +318,9 @@ impl Decoder {
             field.is_open = (field.is_extra || field.is_open) && privacies.all(|privacy| matches!(privacy, Privacy::None | Privacy::Keep));
         }
         let unread = (0..compiled.len()).filter(|index| extra != Some(*index) && !fields.iter().any(|field| field.takes(*index))).collect();
+        let layout = shown::layout(fields.iter().map(|field| (&field.name, &field.type_, field.is_open)));
         Ok(Self {
+            layout,
             schema: contract.schema(),
             table: contract.table.clone(),
             columns: compiled,
@@ -500,6 +506,7 @@ impl Decoder {
             position: self.position(tuple),
             raw: self.open_part(tuple),
             format: FORMAT.into(),
+            fields: Some(Arc::clone(&self.layout)),
         };
         self.quarantine.reject(&self.table, rejected)
     }
