@@ -159,7 +159,7 @@ async fn land(extractor: Arc<dyn pipeline_core::extract::Extractor>, folder: &Pa
         }
         match working.join_next().await {
             None => break,
-            Some(result) => result.map_err(|_| wrong("a slice stopped without a word"))??,
+            Some(result) => drop(result.map_err(|_| wrong("a slice stopped without a word"))??),
         }
     }
     extractor.finish().await?;

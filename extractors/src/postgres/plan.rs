@@ -193,7 +193,7 @@ impl Planner<'_> {
         if let Some(Change::Rows { checkpoint, summary, statement, chunks, keys }) = captured {
             let slices = self.changed(&chunks);
             let plan =
-                ExtractPlan { slices, checkpoint: Some(checkpoint), is_changes: true, rows_estimated: Some(keys), summary, statement };
+                ExtractPlan { slices, checkpoint: Some(checkpoint), is_changes: true, is_resumable: false, rows_estimated: Some(keys), summary, statement };
             return Ok(Made { plan, columns: selection.columns, chunks });
         }
         let Selection { list, columns } = selection;
@@ -264,7 +264,7 @@ impl Planner<'_> {
             })
             .collect::<Result<Vec<_>>>()?;
         let Decided { checkpoint, summary, .. } = decided;
-        let plan = ExtractPlan { slices, checkpoint, is_changes: false, rows_estimated, summary, statement };
+        let plan = ExtractPlan { slices, checkpoint, is_changes: false, is_resumable: false, rows_estimated, summary, statement };
         Ok(Made { plan, columns, chunks: Vec::new() })
     }
 
@@ -323,6 +323,7 @@ impl Planner<'_> {
             slices,
             checkpoint: None,
             is_changes: false,
+            is_resumable: false,
             rows_estimated: Some(positions.len() as u64),
             summary: "rows that were rejected before".to_owned(),
             statement: by_key("…").query,
