@@ -121,6 +121,7 @@ impl Extract {
             secrets: Arc::new(Environment),
             key: Some(PrivacyKey::new(b"bench")),
             pace: pipeline_core::pace::Pace::default(),
+            work: std::env::temp_dir(),
         };
         let source = spec.connect(&connect).await.map_err(words)?;
         let extractor = Arc::from(source.table(table.contract.clone(), table.options.clone()).map_err(words)?);
