@@ -121,6 +121,7 @@ impl Extract {
             secrets: Arc::new(Environment),
             key: Some(PrivacyKey::new(b"bench")),
             pace: pipeline_core::pace::Pace::default(),
+            work: std::env::temp_dir(),
         };
         let source = spec.connect(&connect).await.map_err(words)?;
         let extractor = Arc::from(source.table(table.contract.clone(), table.options.clone()).map_err(words)?);
@@ -159,7 +160,7 @@ async fn land(extractor: Arc<dyn pipeline_core::extract::Extractor>, folder: &Pa
         }
         match working.join_next().await {
             None => break,
-            Some(result) => result.map_err(|_| wrong("a slice stopped without a word"))??,
+            Some(result) => drop(result.map_err(|_| wrong("a slice stopped without a word"))??),
         }
     }
     extractor.finish().await?;

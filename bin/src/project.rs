@@ -163,7 +163,8 @@ impl Project {
         let tables = self.tables(pipeline)?;
         let secrets = self.secrets().await?;
         let key = self.privacy_key(&secrets).await?;
-        let connect = Connect { folder: self.config.folder.clone(), secrets, key, pace: Pace::default() };
+        let work = PathBuf::from(self.config.place(&self.config.project.work));
+        let connect = Connect { folder: self.config.folder.clone(), secrets, key, pace: Pace::default(), work };
         Ok(Arc::new(ConfiguredSources::new(Arc::clone(&self.config), &tables, connect)))
     }
 
@@ -319,7 +320,7 @@ impl Project {
     pub(crate) async fn sweep(&self) {
         let now = self.clock.now();
         let work = PathBuf::from(self.config.place(&self.config.project.work));
-        for folder in ["lake", "models"] {
+        for folder in ["lake", "models", "changes"] {
             sweep_folder(&work.join(folder), now);
         }
         if let Err(error) = self.sweep_uploads(now).await {

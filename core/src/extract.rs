@@ -36,6 +36,11 @@ use crate::window::{Timestamp, Window};
 /// - The plan's checkpoint is a [`Cursor::Log`]. A plan that is not of changes reads the whole, which becomes the table.
 /// - Changes hold at most one row for a key: the row as it is, or its key marked as deleted. Reading a change again is harmless.
 /// - `committed` is called only with a checkpoint that the ledger holds: what lies before it the source may forget.
+///
+/// # Readings that are continued
+/// A plan that is [`ExtractPlan::is_resumable`] is written down, and each of its slices when it is landed. A later attempt, also one of another
+/// process, asks [`resume`](Self::resume) and reads only what is missing. Its slices then show several moments, so the engine follows it by a
+/// reading of what changed after the plan's checkpoint, which makes the table as it is now.
 #[async_trait]
 pub trait Extractor: Debug + Send + Sync {
     /// What the table promises.
@@ -62,7 +67,13 @@ pub trait Extractor: Debug + Send + Sync {
     /// `after` is where the last complete reading ended; None reads everything.
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan>;
 
-    /// Streams one slice of a plan that this same extractor made.
+    /// Whether a reading that was planned before, perhaps by another process, can be continued: its slices are still cut where rows stay, and
+    /// what changes after its checkpoint can still be told. If so, slices are read as after `plan`. False begins anew.
+    async fn resume(&self, _plan: &ExtractPlan) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Streams one slice of a plan that this same extractor made, or agreed to resume.
     async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream>;
 
     /// Lets go of what the plan held open at the source (an exported snapshot, for example). Called once after all slices.
@@ -141,6 +152,10 @@ pub struct ExtractPlan {
     pub checkpoint: Option<Checkpoint>,
     /// Whether the slices give changes ([`Contract::changes_schema`]) instead of rows.
     pub is_changes: bool,
+    /// Whether slices that are read at different times can be put together, once what changed after the checkpoint is read behind them: each is a
+    /// range of something that no row ever changes, or whose changes the next reading tells. Places of rows are not.
+    #[serde(default)]
+    pub is_resumable: bool,
     /// Rows to come, as far as the source can tell without reading.
     pub rows_estimated: Option<u64>,
     /// Why there is nothing to read, or what is read, in words for `plan` (for example "rows changed since 2025-03-01 02:00 UTC").

@@ -11,6 +11,8 @@ pub const NAMES: &[&str] = &[
     "run.after_start",
     "run.after_cut",
     "extract.after_plan",
+    "extract.before_slice_recorded",
+    "ledger.after_slice",
     "landing.after_part",
     "landing.before_manifest",
     "landing.after_manifest",

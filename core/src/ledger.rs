@@ -11,7 +11,7 @@ use crate::extract::{Checkpoint, SourceCut};
 use crate::late::LateRows;
 use crate::load::Receipt;
 use crate::name::TableName;
-use crate::run::{RunRequest, RunStatus, StepReport};
+use crate::run::{LandedSlice, Reading, RunRequest, RunStatus, StepReport};
 use crate::window::{Timestamp, Window};
 
 /// Another run of the pipeline is alive.
@@ -54,6 +54,20 @@ pub enum Entry {
         cut: Option<Timestamp>,
         /// Each source's cut.
         sources: BTreeMap<String, SourceCut>,
+    },
+    /// A table is about to be read in slices that a later attempt can use, or is being read so since an earlier run.
+    ReadingBegun {
+        /// The step.
+        step: String,
+        /// What it reads, and what of it is landed.
+        reading: Reading,
+    },
+    /// A slice of the step's reading is landed.
+    SliceLanded {
+        /// The step.
+        step: String,
+        /// Where.
+        slice: LandedSlice,
     },
     /// A step's snapshot exists.
     Landed {

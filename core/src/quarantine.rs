@@ -48,6 +48,9 @@ pub struct Rejected {
     pub raw: Vec<u8>,
     /// What `raw` is: `bson`, `json` or `copy-binary`.
     pub format: Cow<'static, str>,
+    /// What is needed to read `raw`, where it does not say so itself: the names and types of a tuple's fields, as JSON. Kept beside the row, so
+    /// that it can be read when the source is another or gone.
+    pub fields: Option<Arc<str>>,
 }
 
 /// Collects the rejected rows of one step. Cheap to share.
@@ -107,17 +110,6 @@ impl Quarantine {
         Err(causes(&inner.rejected).into_iter().fold(error, Error::caused_by))
     }
 
-    /// Takes over the rows of a [`part`](Self::part) that has been read to its end.
-    pub fn absorb(&self, part: &Self) {
-        let (mut rejected, bytes) = {
-            let mut part = part.inner.lock().expect("no holder of this lock panics");
-            (std::mem::take(&mut part.rejected), std::mem::take(&mut part.bytes))
-        };
-        let mut inner = self.inner.lock().expect("no holder of this lock panics");
-        inner.rejected.append(&mut rejected);
-        inner.bytes += bytes;
-    }
-
     /// How many rows were rejected so far.
     #[must_use]
     pub fn rows(&self) -> u64 {
@@ -135,7 +127,7 @@ impl Quarantine {
         rejected
     }
 
-    /// The schema of quarantine files: `position`, `column`, `reason`, `format`, `raw`, `raw_bytes`.
+    /// The schema of quarantine files: `position`, `column`, `reason`, `format`, `raw`, `raw_bytes`, `fields`.
     #[must_use]
     pub fn schema() -> SchemaRef {
         Arc::new(Schema::new(vec![
@@ -145,6 +137,7 @@ impl Quarantine {
             Field::new("format", DataType::Utf8, false),
             Field::new("raw", DataType::Binary, false),
             Field::new("raw_bytes", DataType::UInt64, false),
+            Field::new("fields", DataType::Utf8, true),
         ]))
     }
 
@@ -160,6 +153,17 @@ impl Quarantine {
             let batch = batch.map_err(|_| broken())?;
             let text = |name| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()).ok_or_else(broken);
             let (position, column, reason, format) = (text("position")?, text("column")?, text("reason")?, text("format")?);
+            // Files of earlier versions have none.
+            let fields = batch.column_by_name("fields").and_then(|column| column.as_string_opt::<i32>());
+            // Rows of one reading share theirs.
+            let mut shared: Option<Arc<str>> = None;
+            let mut fields = |row: usize| {
+                let text = fields.filter(|fields| fields.is_valid(row))?.value(row);
+                if shared.as_deref() != Some(text) {
+                    shared = Some(Arc::from(text));
+                }
+                shared.clone()
+            };
             let raw = batch.column_by_name("raw").and_then(|column| column.as_binary_opt::<i32>()).ok_or_else(broken)?;
             rejected.extend((0..raw.len()).map(|row| Rejected {
                 column: column.value(row).to_owned(),
@@ -167,6 +171,7 @@ impl Quarantine {
                 position: position.value(row).to_owned(),
                 raw: raw.value(row).to_vec(),
                 format: Cow::Owned(format.value(row).to_owned()),
+                fields: fields(row),
             }));
         }
         Ok(rejected)
@@ -179,7 +184,9 @@ impl Quarantine {
     pub fn batch(rejected: &[Rejected]) -> Result<RecordBatch> {
         let (mut position, mut column, mut reason) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
         let (mut format, mut raw, mut raw_bytes) = (StringBuilder::new(), BinaryBuilder::new(), UInt64Builder::new());
+        let mut fields = StringBuilder::new();
         for row in rejected {
+            fields.append_option(row.fields.as_deref());
             position.append_value(&row.position);
             column.append_value(&row.column);
             reason.append_value(&row.reason);
@@ -196,6 +203,7 @@ impl Quarantine {
                 Arc::new(format.finish()),
                 Arc::new(raw.finish()),
                 Arc::new(raw_bytes.finish()),
+                Arc::new(fields.finish()),
             ],
         )?)
     }
@@ -228,6 +236,7 @@ mod tests {
             position: "1".to_owned(),
             raw: vec![0; bytes],
             format: "bson".into(),
+            fields: None,
         }
     }
 
@@ -240,7 +249,8 @@ mod tests {
         first.reject(&table, rejected(third, "at")).unwrap();
         broken.reject(&table, rejected(third, "at")).unwrap();
         second.reject(&table, rejected(third / 2, "at")).unwrap();
-        whole.absorb(&first);
+        let take_over = |part: &Quarantine| part.drain().into_iter().for_each(|row| whole.reject(&table, row).unwrap());
+        take_over(&first);
         let error = second.reject(&table, rejected(third, "day")).unwrap_err();
         assert_eq!(error.code(), &REJECTED);
         assert!(error.message().contains("more than 64 MiB"), "{}", error.message());
@@ -248,7 +258,7 @@ mod tests {
         drop((first, second, broken));
         let again = whole.part();
         again.reject(&table, rejected(third, "at")).unwrap();
-        whole.absorb(&again);
+        take_over(&again);
         assert_eq!((whole.rows(), again.rows()), (2, 0));
         assert_eq!(whole.drain().len(), 2);
         again.reject(&table, rejected(QUARANTINE_BYTES_MAX / 2, "at")).unwrap();

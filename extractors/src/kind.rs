@@ -46,6 +46,8 @@ pub struct Connect {
     pub key: Option<PrivacyKey>,
     /// How fast the source may be read.
     pub pace: Pace,
+    /// A folder for what memory does not hold.
+    pub work: PathBuf,
 }
 
 /// A connected source.

@@ -26,11 +26,12 @@ mod produce;
 /// Every kind of source.
 pub static KINDS: &[&kind::Kind] = &[&files::KIND, &mongodb::KIND, &opensearch::KIND, &postgres::KIND];
 
-/// A rejected row as people read it: documents as JSON; None for what has no such form.
+/// A rejected row as people read it: documents and tuples as JSON; None for what has no such form.
 #[must_use]
 pub fn rejected_text(rejected: &pipeline_core::quarantine::Rejected) -> Option<String> {
     match rejected.format.as_ref() {
         bson::FORMAT => bson::to_json(&rejected.raw),
+        postgres::copy::FORMAT => postgres::copy::to_json(&rejected.raw, rejected.fields.as_deref()?),
         json::FORMAT => String::from_utf8(rejected.raw.clone()).ok().filter(|text| !text.is_empty()),
         _ => None,
     }

@@ -152,6 +152,46 @@ fn changes_and_deletions_reach_lake_mart_and_warehouse_once() {
 }
 
 #[test]
+fn a_transaction_of_a_million_changes_takes_no_more_memory_than_one_of_a_tenth() {
+    // Keys of a million rows would be some 60 MB; what differs from one start to the next is a few.
+    const MORE_BYTES_MAX: u64 = 24 << 20;
+    let postgres = Postgres::start();
+    postgres.create_database("till");
+    postgres.execute(
+        "till",
+        "CREATE TABLE receipts (id bigint PRIMARY KEY, note text); INSERT INTO receipts VALUES (1, 'first'); CREATE PUBLICATION pipeline FOR TABLE receipts",
+    );
+    let mut project = Project::new();
+    let models = project.folder().join("models");
+    std::fs::create_dir_all(&models).unwrap();
+    project
+        .environment("TILL_URL", postgres.url("till"))
+        .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
+        .set("project.models", models.to_str().unwrap())
+        .set("project.memory_limit", "256 MiB")
+        .set("sources.till.kind", "postgres")
+        .set("sources.till.url", "env:TILL_URL")
+        .set("sources.till.capture", "log")
+        .set("sources.till.changes_max", 2_000_000)
+        .set("sources.till.tables.receipts.key", vec!["id"])
+        .set("sources.till.tables.receipts.columns.id", "bigint not null")
+        .set("sources.till.tables.receipts.columns.note", "text")
+        .set("pipelines.nightly.tables", vec!["till.receipts"]);
+    project.pipeline(&["run", "nightly"]).succeeded();
+    // A plan reads the log and finds the keys, and nothing else.
+    let mut peaks = Vec::new();
+    for (from, to) in [(2, 100_001), (100_002, 1_000_001)] {
+        postgres.execute("till", &format!("INSERT INTO receipts SELECT i, 'note ' || i FROM generate_series({from}, {to}) AS i"));
+        let planned = project.pipeline(&["plan", "nightly"]);
+        assert!(planned.succeeded().stdout.contains(&format!("{} rows changed since", to - 1)), "{planned}");
+        peaks.push(planned.memory_bytes_peak);
+    }
+    assert!(peaks[0] > 0 && peaks[1] < peaks[0] + MORE_BYTES_MAX, "{peaks:?}");
+    let left = project.folder().join(".pipeline/work/changes").read_dir().map_or(0, Iterator::count);
+    assert_eq!(left, 0, "files without a name are left behind by nothing");
+}
+
+#[test]
 fn a_kill_at_every_point_of_a_captured_run_loses_and_repeats_nothing() {
     let world = World::start();
     world.project.kill_at("extract.after_plan", 1, &["run", "nightly"]);

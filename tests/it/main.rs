@@ -5,6 +5,7 @@
 mod again;
 mod architecture;
 mod capture;
+mod continued;
 mod cut;
 mod gentle;
 mod late;

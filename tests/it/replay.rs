@@ -110,6 +110,29 @@ fn rejected_rows_come_home_once_as_the_source_has_them_now() {
 }
 
 #[test]
+fn rejected_rows_are_shown_value_by_value_also_without_their_source() {
+    let mut world = World::start();
+    world.project.environment("TILL_URL", "postgres://nobody@127.0.0.1:9/gone");
+    let shown = world.project.pipeline(&["quarantine", "show", "till.receipts", "--output", "json"]).succeeded().json();
+    let rows = shown["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    for (row, number) in rows.iter().zip(10_i64..) {
+        let (points, store) = (number * 10_000_000_000, number % 2);
+        // Ordered by their keys, of which the store is the first.
+        let expected = rows.iter().any(|row| {
+            row["row"] == serde_json::json!({"store": store, "No": format!("it's {number}"), "points": points})
+                && row["values"] == serde_json::json!([points])
+        });
+        assert!(expected, "row {number} is missing: {shown}");
+        assert_eq!(row["format"], "copy-binary");
+        assert!(row["raw"].as_str().is_some_and(|raw| raw.len() as u64 == 2 * row["bytes"].as_u64().unwrap() && raw.len() > 20), "{row}");
+    }
+    let people = world.project.pipeline(&["quarantine", "show", "till.receipts"]);
+    let line = r#"{"store": 0, "No": "it's 12", "points": 120000000000}"#;
+    assert!(people.succeeded().stdout.contains(line) && people.stdout.contains("points: 120000000000"), "{people}");
+}
+
+#[test]
 fn a_replay_that_is_killed_repeats_and_loses_nothing() {
     for point in [
         "landing.after_manifest",

@@ -74,7 +74,7 @@ pub(crate) async fn connect(config: &Config, name: &str, folder: &Path, secrets:
         return Err(Error::new(&CONFIG, format!("there is no source \"{name}\"")));
     };
     let spec: Box<dyn Spec> = (kind(source)?.read)(source.options.clone())?;
-    let connect = Connect { folder: folder.to_path_buf(), secrets, key: None, pace: Pace::default() };
+    let connect = Connect { folder: folder.to_path_buf(), secrets, key: None, pace: Pace::default(), work: std::env::temp_dir() };
     spec.connect(&connect).await.map_err(|error| error.context(format!("source \"{name}\" could not be opened")))
 }
 

@@ -193,7 +193,7 @@ fn show(printer: Printer, kept: &[Kept], table: &str, limit: usize) -> Result<()
         return printer.json(&json!({ "schema_version": 1, "table": table, "rows_total": rows.len(), "rows": shown }));
     }
     for row in rows.iter().take(limit) {
-        let Rejected { column, reason, position, raw, format } = &row.row;
+        let Rejected { column, reason, position, raw, format, .. } = &row.row;
         printer.line(format!("{}  {position}", printer.styled(Style::Strong, column)));
         printer.line(format!("  {reason}"));
         let values: Vec<String> = row.values().iter().take(VALUES_SHOWN).map(|value| shortened(value.to_string())).collect();
@@ -211,7 +211,7 @@ fn show(printer: Printer, kept: &[Kept], table: &str, limit: usize) -> Result<()
 }
 
 fn as_json(kept: &Kept) -> Value {
-    let Rejected { column, reason, position, raw, format } = &kept.row;
+    let Rejected { column, reason, position, raw, format, .. } = &kept.row;
     json!({ "column": column, "reason": reason, "position": position, "run": kept.run, "at": kept.at, "format": format,
         "bytes": raw.len(), "raw": hex(raw), "source_path": kept.source_path, "values": kept.values(), "row": kept.document() })
 }

@@ -264,6 +264,8 @@ impl SqliteLedger {
                 .bind(table.to_string())
                 .bind(json(late)),
             Entry::CutTaken { .. }
+            | Entry::ReadingBegun { .. }
+            | Entry::SliceLanded { .. }
             | Entry::Landed { .. }
             | Entry::LoadPlanned { .. }
             | Entry::Loaded { .. }

@@ -54,6 +54,9 @@ pub struct Manifest {
     /// The checkpoint that the reading went on from: rows whose cursor lies at or before it came late.
     #[serde(default)]
     pub after: Option<Checkpoint>,
+    /// What a model was made from, as the ledger's `ModelDone` names it.
+    #[serde(default)]
+    pub inputs: Option<String>,
 }
 
 impl Manifest {
@@ -72,6 +75,7 @@ impl Manifest {
             bytes: 0,
             checkpoint: None,
             after: None,
+            inputs: None,
         }
     }
 
@@ -139,6 +143,13 @@ impl Snapshot {
     #[must_use]
     pub fn manifest_key(&self) -> &str {
         &self.manifest_key
+    }
+
+    /// Whether some of its parts were landed by an earlier attempt than the one that finished it.
+    #[must_use]
+    pub fn is_of_several_attempts(&self) -> bool {
+        let folder = self.manifest_key.strip_suffix(MANIFEST_FILE).unwrap_or_default();
+        self.manifest.parts.iter().any(|part| !part.key.starts_with(folder))
     }
 
     /// What it consists of.

@@ -5,6 +5,8 @@
 //! <pipeline>/<run>/<step>/<attempt>/quarantine.parquet   rejected rows, if any
 //! <pipeline>/<run>/<step>/<attempt>/manifest.json        conditional put; a snapshot without it does not exist
 //! ```
+//! A reading that was continued names parts of its earlier attempts too: the ledger knew them with their checksums.
+//!
 //! The same code writes to a local folder and to S3; a part larger than a few MiB goes up in several parts, which are
 //! aborted when the writer fails. What a killed process left behind has no manifest: nobody reads it, and
 //! [`Landing::clean`] removes it.
@@ -153,7 +155,15 @@ impl Landing {
     /// # Errors
     /// [`SNAPSHOT`] naming the first part that differs.
     pub async fn verify(&self, manifest: &Manifest) -> Result<()> {
-        for part in &manifest.parts {
+        self.verify_parts(&manifest.parts).await
+    }
+
+    /// Compares parts' lengths and SHA-256 with what was written down of them.
+    ///
+    /// # Errors
+    /// [`SNAPSHOT`] naming the first part that differs or is gone.
+    pub async fn verify_parts(&self, parts: &[Part]) -> Result<()> {
+        for part in parts {
             let what = format!("landed part \"{}\" could not be read", part.key);
             let found = self.store.get(&self.path(&part.key)).await.map_err(|error| store_error(&what, &error))?;
             let mut stream = found.into_stream();

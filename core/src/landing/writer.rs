@@ -80,18 +80,37 @@ impl SnapshotWriter {
         PartWriter { snapshot: self.clone(), slice, closed: Vec::new(), open: None }
     }
 
+    /// Takes over the parts of a slice that another snapshot's writer finished. They stay where they are.
+    pub fn adopt(&self, slice: u32, parts: &[Part]) {
+        let parts = parts.iter().cloned().enumerate().map(|(sequence, part)| (slice, sequence, part));
+        self.state.lock().expect("no holder of this lock panics").parts.extend(parts);
+    }
+
+    /// Writes the rows that one slice rejected, so that a later attempt need not read it again. None if there are none.
+    ///
+    /// # Errors
+    /// [`super::LANDING`] and kin.
+    pub async fn write_slice_rejected(&self, slice: u32, rejected: &[Rejected]) -> Result<Option<Part>> {
+        self.write_rejected(&format!("quarantine-{slice:05}-{}", uuid::Uuid::now_v7().simple()), rejected).await
+    }
+
+    async fn write_rejected(&self, name: &str, rejected: &[Rejected]) -> Result<Option<Part>> {
+        if rejected.is_empty() {
+            return Ok(None);
+        }
+        let writer = Self::new(&self.landing, &self.folder, Quarantine::schema(), self.settings);
+        let rejected = Quarantine::batch(rejected)?;
+        let mut part = OpenPart::open(&writer, &format!("{}/{name}.parquet", self.folder), &rejected)?;
+        part.write(&rejected).await?;
+        part.close().await.map(Some)
+    }
+
     /// Writes the quarantine and the manifest: now the snapshot exists.
     ///
     /// # Errors
     /// [`super::LANDING`] and kin; the snapshot does not exist then.
     pub async fn finish(self, mut manifest: Manifest, rejected: &[Rejected], checkpoint: Option<Checkpoint>) -> Result<Snapshot> {
-        if !rejected.is_empty() {
-            let writer = Self::new(&self.landing, &self.folder, Quarantine::schema(), self.settings);
-            let rejected = Quarantine::batch(rejected)?;
-            let mut part = OpenPart::open(&writer, &format!("{}/quarantine.parquet", self.folder), &rejected)?;
-            part.write(&rejected).await?;
-            manifest.quarantine = Some(part.close().await?);
-        }
+        manifest.quarantine = self.write_rejected("quarantine", rejected).await?;
         let mut parts = std::mem::take(&mut self.state.lock().expect("no holder of this lock panics").parts);
         parts.sort_by_key(|(slice, sequence, _)| (*slice, *sequence));
         manifest.parts = parts.into_iter().map(|(_, _, part)| part).collect();
@@ -143,15 +162,14 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Ends the slice.
+    /// Ends the slice and gives its parts.
     ///
     /// # Errors
     /// [`super::LANDING`] and kin.
-    pub async fn finish(mut self) -> Result<()> {
+    pub async fn finish(mut self) -> Result<Vec<Part>> {
         self.close().await?;
-        let parts = self.closed.into_iter().enumerate().map(|(sequence, part)| (self.slice, sequence, part));
-        self.snapshot.state.lock().expect("no holder of this lock panics").parts.extend(parts);
-        Ok(())
+        self.snapshot.adopt(self.slice, &self.closed);
+        Ok(self.closed)
     }
 
     /// Lets go of a part that will not be finished, and of its upload.

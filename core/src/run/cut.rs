@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use futures::future::try_join_all;
 
+use super::state::extract_step;
 use super::{Engine, RunContext, SourceTable};
 use crate::error::Result;
 use crate::extract::SourceCut;
@@ -20,9 +21,9 @@ impl Engine {
         if context.request.window.is_some() {
             return Ok(());
         }
-        let step = |table: &TableName| format!("extract {table}");
+        let step = extract_step;
         let to_read: Vec<&SourceTable> =
-            sources.iter().filter(|(table, _)| context.state.landed(&step(table)).is_none()).map(|(_, source)| source).collect();
+            sources.iter().filter(|(table, _)| !context.state.is_read(table)).map(|(_, source)| source).collect();
         let failed = |source: &SourceTable, error: crate::error::Error| {
             error.context(format!("table \"{}\" cannot be read, so nothing was begun", source.extractor.contract().table))
         };

@@ -1,5 +1,6 @@
 //! One table: source to landing to lake.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,12 +10,13 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::report::{Event, StepKind, StepReport, StepStatus, WaitsFor};
+use super::state::{LandedSlice, catch_up_step, extract_step};
 use super::{Engine, RunContext, SourceTable};
 use crate::batch::BatchStream;
 use crate::error::{BUG, Error, Result};
 use crate::extract::{Checkpoint, Cursor, ExtractPlan, Request};
 use crate::failpoint;
-use crate::landing::{Manifest, PartWriter, Snapshot, SnapshotWriter};
+use crate::landing::{Manifest, Part, PartWriter, Snapshot, SnapshotWriter};
 use crate::ledger::Entry;
 use crate::load::{Layout, Mode};
 use crate::quarantine::{Quarantine, REJECTED, Rejected, causes};
@@ -48,25 +50,42 @@ const SLICE_ATTEMPTS_MAX: u32 = 2;
 
 impl Engine {
     pub(super) async fn table(&self, context: &Arc<RunContext>, source: &SourceTable) -> Result<()> {
-        let contract = source.extractor.contract();
-        let step = format!("extract {}", contract.table);
-        let span = tracing::info_span!("step", otel.name = %step, step = %step, kind = "extract");
-        let result = async {
-            let began = Instant::now();
-            let landed = self.with_retries(&step, || self.extract(context, source, &step)).await;
-            // Connections and snapshots are let go before the load: it may take long.
-            let finished = source.extractor.finish().await;
-            match landed {
-                Ok(landed) => {
-                    finished?;
-                    self.load_table(context, source, &step, landed, began).await
-                }
-                Err(error) => Err(self.failed(context, &step, StepKind::Extract, began, error).await),
+        let table = &source.extractor.contract().table;
+        self.bring(context, source).await.map_err(|error| error.context(format!("table \"{table}\" could not be brought into the lake")))
+    }
+
+    /// Reads a table and loads what was read. Slices of several moments are followed by what changed since the first of them: read before
+    /// the source lets go of what the run shall see, loaded behind them.
+    async fn bring(&self, context: &Arc<RunContext>, source: &SourceTable) -> Result<()> {
+        let table = &source.extractor.contract().table;
+        let (step, behind_step) = (extract_step(table), catch_up_step(table));
+        let span = |step: &str| tracing::info_span!("step", otel.name = %step, step = %step, kind = "extract");
+        let began = Instant::now();
+        let landed = self.with_retries(&step, || self.extract(context, source, &step, None)).instrument(span(&step)).await;
+        let behind_began = Instant::now();
+        let behind = match landed.as_ref().ok().and_then(Extracted::to_catch_up) {
+            Some(after) => {
+                let reading = self.with_retries(&behind_step, || self.extract(context, source, &behind_step, Some(&after)));
+                Some(reading.instrument(span(&behind_step)).await)
             }
+            None => None,
+        };
+        // Connections and snapshots are let go before the load: it may take long.
+        let finished = source.extractor.finish().await;
+        match landed {
+            Ok(landed) => {
+                finished?;
+                self.load_table(context, source, &step, landed, began, false).instrument(span(&step)).await?;
+            }
+            Err(error) => return Err(self.failed(context, &step, StepKind::Extract, began, error).await),
         }
-        .instrument(span)
-        .await;
-        result.map_err(|error| error.context(format!("table \"{}\" could not be brought into the lake", contract.table)))
+        match behind {
+            None => Ok(()),
+            Some(Ok(behind)) => {
+                self.load_table(context, source, &behind_step, behind, behind_began, true).instrument(span(&behind_step)).await
+            }
+            Some(Err(error)) => Err(self.failed(context, &behind_step, StepKind::Extract, behind_began, error).await),
+        }
     }
 
     /// Reports a failed step and hands its error on.
@@ -82,25 +101,39 @@ impl Engine {
         error
     }
 
-    async fn extract(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str) -> Result<Extracted> {
+    /// Brings what a step reads into the landing: since the last checkpoint as the request says, or, to catch up, since `behind`.
+    async fn extract(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str, behind: Option<&Checkpoint>) -> Result<Extracted> {
         if let Some(landed) = context.state.landed(step) {
             // What a killed process landed is used only if its bytes are what the manifest says.
             let snapshot = self.parts.landing.open(&landed.manifest).await?;
             self.parts.landing.verify(snapshot.manifest()).await?;
+            let is_of_moments = snapshot.is_of_several_attempts();
             return Ok(Extracted {
                 snapshot: Some(snapshot),
                 checkpoint: None,
                 rejected: landed.rejected,
                 resumed: true,
+                is_of_moments,
                 note: "landed before the interruption".to_owned(),
                 meter: Arc::default(),
             });
         }
         let contract = source.extractor.contract();
-        let after = match (context.request.full_refresh, context.request.window) {
-            (true, _) | (_, Some(_)) => None,
-            (false, None) => self.parts.ledger.checkpoint(&self.parts.pipeline, &contract.table).await?,
+        let after = match (behind, context.request.full_refresh, context.request.window) {
+            (Some(behind), _, _) => Some(behind.clone()),
+            (None, true, _) | (None, _, Some(_)) => None,
+            (None, false, None) => self.parts.ledger.checkpoint(&self.parts.pipeline, &contract.table).await?,
         };
+        let started = |rows_estimated| {
+            let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Extract, rows_estimated };
+            self.parts.observer.event_of(&context.run, &started);
+        };
+        if let Some(reading) = self.continued(context, source, step, after.as_ref()).await? {
+            started(reading.plan.rows_estimated);
+            return self
+                .landed_or_given_up(context, step, self.land(context, source, step, reading.plan, after, reading.slices).await)
+                .await;
+        }
         let request = Request {
             window: context.request.window,
             rejected: None,
@@ -116,15 +149,20 @@ impl Engine {
                 checkpoint: plan.checkpoint,
                 rejected: 0,
                 resumed: false,
+                is_of_moments: false,
                 note: plan.summary,
                 meter: Arc::default(),
             });
         }
-        let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Extract, rows_estimated: plan.rows_estimated };
-        self.parts.observer.event_of(&context.run, &started);
-        self.land(context, source, step, plan, after).await
+        started(plan.rows_estimated);
+        // One slice is finished with its reading.
+        if plan.is_resumable && behind.is_none() && plan.slices.len() > 1 {
+            self.begin_reading(context, step, &plan, after.as_ref(), contract).await?;
+        }
+        self.landed_or_given_up(context, step, self.land(context, source, step, plan, after, Vec::new()).await).await
     }
 
+    /// Reads a plan's slices, apart from those that are landed already.
     pub(super) async fn land(
         &self,
         context: &Arc<RunContext>,
@@ -132,21 +170,34 @@ impl Engine {
         step: &str,
         plan: ExtractPlan,
         after: Option<Checkpoint>,
+        landed: Vec<LandedSlice>,
     ) -> Result<Extracted> {
         let contract = source.extractor.contract().clone();
         let folder = self.attempt_folder(context, step);
-        let ExtractPlan { slices, checkpoint, is_changes, summary, .. } = plan;
+        let ExtractPlan { slices, checkpoint, is_changes, mut summary, .. } = plan;
         let schema = if is_changes { contract.changes_schema() } else { contract.schema() };
         let writer = SnapshotWriter::new(&self.parts.landing, &folder, schema, self.settings.writer);
         let quarantine = Quarantine::new();
         let meter = Arc::new(Meter::default());
-        let mut waiting = slices.into_iter();
+        if !landed.is_empty() {
+            summary.push_str(&format!("; {} of its {} slices had been landed before", landed.len(), slices.len()));
+        }
+        for slice in &landed {
+            writer.adopt(slice.index, &slice.parts);
+            if let Some(part) = &slice.quarantine {
+                let rejected = Quarantine::read(self.parts.landing.get(&part.key).await?)?;
+                rejected.into_iter().try_for_each(|row| quarantine.reject(&contract.table, row))?;
+            }
+        }
+        let done: BTreeSet<u32> = landed.iter().map(|slice| slice.index).collect();
+        let mut waiting = slices.into_iter().filter(|slice| !done.contains(&slice.index));
+        let is_recorded = context.reading(step).is_some();
         let mut working: JoinSet<Result<()>> = JoinSet::new();
         loop {
             while working.len() < self.settings.slices_in_flight_max.max(1) {
                 let Some(slice) = waiting.next() else { break };
-                let (engine, extractor, quarantine) = (self.clone(), Arc::clone(&source.extractor), quarantine.clone());
-                let (writer, meter, step) = (writer.clone(), Arc::clone(&meter), step.to_owned());
+                let (engine, context, extractor) = (self.clone(), Arc::clone(context), Arc::clone(&source.extractor));
+                let (writer, quarantine, meter, step) = (writer.clone(), quarantine.clone(), Arc::clone(&meter), step.to_owned());
                 let span = tracing::info_span!(
                     "slice",
                     otel.name = format!("slice {}", slice.summary),
@@ -157,16 +208,23 @@ impl Engine {
                     async move {
                         let attempts_max = engine.settings.attempts_max.min(SLICE_ATTEMPTS_MAX);
                         let name = format!("{step}, slice {}", slice.index);
-                        let rows = engine.with_attempts(&name, attempts_max, || async {
+                        let read = engine.with_attempts(&name, attempts_max, || async {
                             // What a broken reading rejected is rejected again by the next.
                             let rejected = quarantine.part();
                             let stream = extractor.read(&slice, &rejected).await?.buffered(&engine.budget);
-                            let rows = engine.copy(&step, stream, writer.part_writer(slice.index), &meter).await?;
-                            quarantine.absorb(&rejected);
-                            Ok(rows)
+                            let parts = engine.copy(&step, stream, writer.part_writer(slice.index), &meter).await?;
+                            Ok((parts, rejected.drain()))
                         });
-                        tracing::Span::current().record("rows", rows.await?);
-                        Ok(())
+                        let (parts, rejected) = read.await?;
+                        tracing::Span::current().record("rows", parts.iter().map(|part| part.rows).sum::<u64>());
+                        if is_recorded {
+                            let quarantine = writer.write_slice_rejected(slice.index, &rejected).await?;
+                            failpoint::reached("extract.before_slice_recorded");
+                            engine.slice_landed(&context, &step, LandedSlice { index: slice.index, parts, quarantine }).await?;
+                            failpoint::reached("ledger.after_slice");
+                        }
+                        let table = &extractor.contract().table;
+                        rejected.into_iter().try_for_each(|row| quarantine.reject(table, row))
                     }
                     .instrument(span),
                 );
@@ -178,7 +236,8 @@ impl Engine {
             }
         }
         let rejected = quarantine.drain();
-        let rows = meter.rows.load(Ordering::Relaxed);
+        let rows_before: u64 = landed.iter().flat_map(|slice| &slice.parts).map(|part| part.rows).sum();
+        let rows = rows_before + meter.rows.load(Ordering::Relaxed);
         check_rejected(&contract.table.to_string(), rows, &rejected, source.rejected_share_max)?;
         if !rejected.is_empty() {
             let message = format!(
@@ -196,7 +255,8 @@ impl Engine {
         let rejected = rejected.len() as u64;
         self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: snapshot.manifest_key().to_owned(), rejected }]).await?;
         failpoint::reached("ledger.after_landed");
-        Ok(Extracted { snapshot: Some(snapshot), checkpoint: None, rejected, resumed: false, note: summary, meter })
+        let is_of_moments = !landed.is_empty();
+        Ok(Extracted { snapshot: Some(snapshot), checkpoint: None, rejected, resumed: false, is_of_moments, note: summary, meter })
     }
 
     /// A folder of the landing that no attempt used before.
@@ -206,14 +266,14 @@ impl Engine {
     }
 
     /// Copies a stream into parts, watching who waits for whom. If it fails, it aborts the open upload and takes back what it counted.
-    pub(super) async fn copy(&self, step: &str, stream: BatchStream, part: PartWriter, meter: &Meter) -> Result<u64> {
+    pub(super) async fn copy(&self, step: &str, stream: BatchStream, part: PartWriter, meter: &Meter) -> Result<Vec<Part>> {
         let (mut rows, mut bytes) = (0, 0);
         let copied = self.copy_counted(step, stream, part, meter, (&mut rows, &mut bytes)).await;
         if copied.is_err() {
             meter.rows.fetch_sub(rows, Ordering::Relaxed);
             meter.bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
-        copied.map(|()| rows)
+        copied
     }
 
     async fn copy_counted(
@@ -223,7 +283,7 @@ impl Engine {
         mut part: PartWriter,
         meter: &Meter,
         (rows, bytes): (&mut u64, &mut u64),
-    ) -> Result<()> {
+    ) -> Result<Vec<Part>> {
         // Often enough to look alive, seldom enough to cost nothing.
         const PROGRESS_EVERY: Duration = Duration::from_millis(100);
         let mut last = Instant::now();
@@ -261,9 +321,9 @@ impl Engine {
             }
         }
         let writing = Instant::now();
-        part.finish().await?;
+        let parts = part.finish().await?;
         meter.destination_us.fetch_add(elapsed_us(writing), Ordering::Relaxed);
-        Ok(())
+        Ok(parts)
     }
 
     async fn load_table(
@@ -273,6 +333,7 @@ impl Engine {
         step: &str,
         extracted: Extracted,
         began: Instant,
+        is_catching_up: bool,
     ) -> Result<()> {
         let contract = source.extractor.contract();
         let mut report = StepReport::new(step, StepKind::Extract, StepStatus::Unchanged);
@@ -299,7 +360,8 @@ impl Engine {
         }
         self.finish_step(context, report).await?;
         if let Some(snapshot) = extracted.snapshot.filter(|_| !nothing || !exists) {
-            let mode = table_mode(context, contract, checkpoint.as_ref(), snapshot.manifest().is_changes)?;
+            let replaces = context.request.full_refresh && !is_catching_up;
+            let mode = table_mode(context, contract, checkpoint.as_ref(), snapshot.manifest().is_changes, replaces)?;
             self.load(context, &self.parts.lake, step, &snapshot, contract, &Layout::default(), mode).await?;
         }
         if let Some(checkpoint) = checkpoint.filter(|_| context.request.window.is_none()) {
@@ -344,12 +406,13 @@ fn table_mode(
     contract: &crate::contract::Contract,
     checkpoint: Option<&Checkpoint>,
     is_changes: bool,
+    replaces: bool,
 ) -> Result<Mode> {
     if is_changes {
         return Ok(Mode::Changes);
     }
     let whole = checkpoint.is_some_and(|checkpoint| matches!(checkpoint.upper, Cursor::Whole | Cursor::Log(_)));
-    if context.request.full_refresh || (whole && context.request.window.is_none()) {
+    if replaces || (whole && context.request.window.is_none()) {
         return Ok(Mode::Replace);
     }
     if !contract.key.is_empty() {
@@ -372,8 +435,17 @@ pub(super) struct Extracted {
     checkpoint: Option<Checkpoint>,
     pub(super) rejected: u64,
     resumed: bool,
+    /// Whether its slices were read at different times.
+    is_of_moments: bool,
     note: String,
     meter: Arc<Meter>,
+}
+
+impl Extracted {
+    /// Where what changed since begins, if it has to be read behind it.
+    fn to_catch_up(&self) -> Option<Checkpoint> {
+        self.snapshot.as_ref().filter(|_| self.is_of_moments)?.manifest().checkpoint.clone()
+    }
 }
 
 fn check_rejected(table: &str, accepted: u64, rejected: &[Rejected], share_max: f64) -> Result<()> {

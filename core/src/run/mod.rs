@@ -3,6 +3,7 @@
 //! ```text
 //! for all tables    prepare → cut → ledger: cut
 //! for each table    plan → slices → landing (manifest) → ledger: landed → lake → ledger: loaded, checkpoint
+//!                   each slice of a reading that can be continued: landing (parts) → ledger: slice landed
 //! for each model    compute → landing (changes)        → ledger: landed → lake → each destination → ledger: done
 //! ```
 //! A node of this graph begins when all it reads have ended well. The destination's marker is the truth about what is
@@ -13,6 +14,7 @@ mod cut;
 mod extract;
 mod loading;
 mod modelling;
+mod reading;
 mod replay;
 mod report;
 mod schedule;
@@ -32,7 +34,7 @@ pub use backfill::{BackfillReport, BackfillRequest, WindowReport};
 pub use replay::ReplayReport;
 pub use report::{Event, Observer, RunKind, RunReport, RunRequest, RunStatus, StepKind, StepReport, StepStatus, Unobserved, WaitsFor};
 pub use selection::{SELECTION, Selection};
-pub use state::{Landed, Planned, RunState};
+pub use state::{Landed, LandedSlice, Planned, Reading, RunState};
 pub use stop::Stop;
 
 use crate::batch::ByteBudget;
@@ -161,6 +163,8 @@ struct RunContext {
     lease: Lease,
     request: RunRequest,
     state: RunState,
+    /// The readings that steps are in, or that earlier attempts left.
+    readings: Mutex<BTreeMap<String, Reading>>,
     /// What is newer waits for the next run.
     cut: OnceLock<Option<Timestamp>>,
     reports: Mutex<Vec<StepReport>>,
@@ -199,27 +203,29 @@ impl Engine {
     }
 
     async fn run_leased(&self, lease: &Lease, request: RunRequest, resume: Resume) -> Result<(RunReport, Option<Error>)> {
-        let cut_off = self.cut_off_run(resume).await?;
-        let resumed = cut_off.is_some();
-        let (run, request, state) = match cut_off {
-            Some((run, state)) => {
+        let last = self.last_run(resume).await?;
+        let resumed = last.as_ref().is_some_and(|(_, state)| state.status.is_none());
+        let (run, request, state) = match last {
+            Some((run, state)) if resumed => {
                 let request = state.request.clone().unwrap_or(request);
                 (run, request, state)
             }
-            None => (new_run_id(), request, RunState::default()),
+            Some((_, state)) if !request.full_refresh && request.window.is_none() => (new_run_id(), request, state.inherited()),
+            _ => (new_run_id(), request, RunState::default()),
         };
         let tables = request.selection.choose(&self.graph())?;
         self.execute(lease, run, request, state, tables, resumed).await
     }
 
-    async fn cut_off_run(&self, resume: Resume) -> Result<Option<(String, RunState)>> {
+    /// The last run, unless nothing of it shall be used.
+    async fn last_run(&self, resume: Resume) -> Result<Option<(String, RunState)>> {
         // Failed runs ended on purpose; only a run without an end was cut off. Backfills resume by their windows.
         const RUNS_LOOKED_AT_MAX: usize = 50;
-        let runs = self.parts.ledger.runs(Some(&self.parts.pipeline), RUNS_LOOKED_AT_MAX).await?;
-        let Some(last) = runs.into_iter().find(|run| run.request.kind == RunKind::Run) else { return Ok(None) };
-        if last.status.is_some() || resume == Resume::Restart {
+        if resume == Resume::Restart {
             return Ok(None);
         }
+        let runs = self.parts.ledger.runs(Some(&self.parts.pipeline), RUNS_LOOKED_AT_MAX).await?;
+        let Some(last) = runs.into_iter().find(|run| run.request.kind == RunKind::Run) else { return Ok(None) };
         let state = RunState::fold(&self.parts.ledger.entries(&last.run).await?);
         Ok(Some((last.run, state)))
     }
@@ -250,13 +256,20 @@ impl Engine {
     ) -> Result<(RunReport, Option<Error>)> {
         let began = self.parts.clock.now();
         let span = tracing::info_span!("run", otel.name = format!("run {}", self.parts.pipeline), pipeline = %self.parts.pipeline, run = %run, resumed);
-        self.parts.ledger.append(lease, &run, &[Entry::RunStarted { request: request.clone() }]).await?;
+        let mut entries = vec![Entry::RunStarted { request: request.clone() }];
+        if !resumed {
+            // Readings that this run does not come to are handed on to the next one.
+            let inherited = state.unloaded().map(|(step, reading)| (step.clone(), reading.clone()));
+            entries.extend(inherited.map(|(step, reading)| Entry::ReadingBegun { step, reading }));
+        }
+        self.parts.ledger.append(lease, &run, &entries).await?;
         self.parts.observer.event_of(&run, &Event::RunStarted { pipeline: self.parts.pipeline.clone() });
         crate::failpoint::reached("run.after_start");
         let context = Arc::new(RunContext {
             run: run.clone(),
             lease: lease.clone(),
             request: request.clone(),
+            readings: Mutex::new(state.unloaded().map(|(step, reading)| (step.clone(), reading.clone())).collect()),
             state,
             cut: OnceLock::new(),
             reports: Mutex::default(),

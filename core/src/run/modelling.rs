@@ -52,16 +52,19 @@ impl Engine {
             && !context.request.full_refresh
             && context.state.landed(step).is_none()
             && self.parts.ledger.model_state(&self.parts.pipeline, table).await?.as_ref() == Some(&state);
+        let mut made_from = state;
         if is_current {
             let mut report = StepReport::new(step, StepKind::Model, StepStatus::Unchanged);
             report.note = "what it reads has not changed".to_owned();
             report.duration_ms = elapsed_ms(began);
             self.finish_step(context, report).await?;
         } else {
-            let snapshot = match self.with_retries(step, || self.compute(context, node, step, began)).await {
+            let snapshot = match self.with_retries(step, || self.compute(context, node, step, &made_from, began)).await {
                 Ok(snapshot) => snapshot,
                 Err(error) => return Err(self.failed(context, step, StepKind::Model, began, error).await),
             };
+            // What was landed before an interruption may be made from older tables than there are now: then the next run makes it again.
+            made_from = snapshot.manifest().inputs.clone().unwrap_or_default();
             let empty = snapshot.manifest().rows == 0;
             if !(empty && stored.is_some() && newest == stored) || context.state.planned(step).is_some() {
                 let planned = match context.state.planned(step) {
@@ -90,7 +93,7 @@ impl Engine {
             }
         }
         self.catch_up(context, node, step, &destinations, &standing).await?;
-        self.append(context, &[Entry::ModelDone { table: table.clone(), state }]).await?;
+        self.append(context, &[Entry::ModelDone { table: table.clone(), state: made_from }]).await?;
         Ok(())
     }
 
@@ -147,7 +150,7 @@ impl Engine {
         Ok(())
     }
 
-    async fn compute(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str, began: Instant) -> Result<Snapshot> {
+    async fn compute(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str, inputs: &str, began: Instant) -> Result<Snapshot> {
         if let Some(landed) = context.state.landed(step) {
             let snapshot = self.parts.landing.open(&landed.manifest).await?;
             self.parts.landing.verify(snapshot.manifest()).await?;
@@ -168,7 +171,7 @@ impl Engine {
         }
         context.warnings.lock().expect("no holder of this lock panics").extend(computed.warnings);
         let meter = Meter::default();
-        let manifest = Manifest::new(&context.run, step, node.contract.clone(), true);
+        let manifest = Manifest { inputs: Some(inputs.to_owned()), ..Manifest::new(&context.run, step, node.contract.clone(), true) };
         let snapshot = self.land_stream(context, step, computed.changes, manifest, &meter).await?;
         let key = snapshot.manifest_key().to_owned();
         self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: key, rejected: 0 }]).await?;

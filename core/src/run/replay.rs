@@ -70,6 +70,7 @@ impl Engine {
             lease: lease.clone(),
             request: request.clone(),
             state: RunState::default(),
+            readings: Mutex::default(),
             cut: OnceLock::new(),
             reports: Mutex::default(),
             warnings: Mutex::default(),
@@ -134,7 +135,7 @@ impl Engine {
             slices_wanted: self.settings.slices_in_flight_max,
         };
         let plan = source.extractor.plan(&request, None).await?;
-        let extracted = self.land(context, source, step, plan, None).await?;
+        let extracted = self.land(context, source, step, plan, None, Vec::new()).await?;
         let Some(snapshot) = extracted.snapshot else {
             return Err(Error::new(&BUG, format!("{step} landed nothing")));
         };

@@ -1,7 +1,7 @@
 //! Small but complete implementations of the engine's traits, in memory, with faults on demand.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline_core::batch::BatchStream;
 use pipeline_core::clock::Clock;
 use pipeline_core::contract::{Column, ColumnType, Contract, Privacy};
-use pipeline_core::error::{Error, Result};
+use pipeline_core::error::{Code, Error, Result};
 use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Extractor, Request, Slice};
 use pipeline_core::landing::{LANDING, Snapshot};
 use pipeline_core::late::LateRows;
@@ -66,6 +66,25 @@ pub(crate) struct TestSource {
     pub(crate) tables: Vec<TableName>,
     pub(crate) rows: Arc<Mutex<Rows>>,
     pub(crate) rejected: Arc<Mutex<u64>>,
+    /// Whether a reading can be continued.
+    pub(crate) resumable: Arc<AtomicBool>,
+    /// The halves of the whole that were read, each time to its end.
+    pub(crate) reads: Arc<Mutex<Vec<i64>>>,
+    /// A half that cannot be read, with what error, and how many times.
+    pub(crate) breaks: Arc<Mutex<Option<(i64, &'static Code, u32)>>>,
+}
+
+impl TestSource {
+    pub(crate) fn new(table: TableName, rows: Rows) -> Self {
+        Self {
+            tables: vec![table],
+            rows: Arc::new(rows.into()),
+            rejected: Arc::default(),
+            resumable: Arc::default(),
+            reads: Arc::default(),
+            breaks: Arc::default(),
+        }
+    }
 }
 
 #[async_trait]
@@ -125,14 +144,29 @@ impl Extractor for TestExtractor {
             slices,
             checkpoint: request.window.is_none().then_some(Checkpoint { upper: Cursor::Number(newest), fingerprint: None }),
             is_changes: false,
+            is_resumable: after.is_none() && request.window.is_none() && self.source.resumable.load(Ordering::Relaxed),
             rows_estimated: None,
             summary: "numbers".to_owned(),
             statement: String::new(),
         })
     }
 
+    async fn resume(&self, _plan: &ExtractPlan) -> Result<bool> {
+        Ok(self.source.resumable.load(Ordering::Relaxed))
+    }
+
     async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream> {
         let number = |name: &str| slice.range[name].as_i64().unwrap();
+        if let Some((half, code, times)) = &mut *self.source.breaks.lock().unwrap()
+            && *half == number("half")
+            && *times > 0
+        {
+            *times -= 1;
+            return Err(Error::new(code, "the source broke"));
+        }
+        if number("from") == i64::MIN {
+            self.source.reads.lock().unwrap().push(number("half"));
+        }
         let rows: Rows = self
             .source
             .rows
@@ -150,6 +184,7 @@ impl Extractor for TestExtractor {
                     position: position.to_string(),
                     raw: vec![1],
                     format: "bson".into(),
+                    fields: None,
                 };
                 quarantine.reject(&self.contract.table, rejected)?;
             }
@@ -356,6 +391,18 @@ impl MemoryLedger {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.lock().unwrap().len()
+    }
+
+    /// The slices that were written down, since the latest reading began.
+    pub(crate) fn slices_landed(&self) -> Vec<i64> {
+        self.entries.lock().unwrap().iter().fold(Vec::new(), |mut slices, (_, _, entry)| {
+            match entry {
+                Entry::ReadingBegun { .. } => slices.clear(),
+                Entry::SliceLanded { slice, .. } => slices.push(slice.index.into()),
+                _ => {}
+            }
+            slices
+        })
     }
 
     fn latest<T>(&self, pipeline: &str, pick: impl Fn(&Entry) -> Option<T>) -> Option<T> {

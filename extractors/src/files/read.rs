@@ -47,6 +47,7 @@ fn documents(inner: &Inner, cursor: Option<&CursorField>, range: &Range, quarant
                 position,
                 raw: bson::open_part(document, &personal),
                 format: bson::FORMAT.into(),
+                fields: None,
             };
             quarantine.reject(&inner.contract.table, rejected)?;
         }

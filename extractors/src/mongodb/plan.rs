@@ -17,8 +17,8 @@ use pipeline_core::window::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::connection::Connection;
-use super::cut::State;
-use super::error::{CAPTURE, COLLECTION, CURSOR, Failure};
+use super::cut::{Cut, State};
+use super::error::{CAPTURE, COLLECTION, CURSOR, Failure, HISTORY};
 use super::filter::{self, Bound};
 use super::log::{self, CaptureOptions, Change, Chunk};
 use super::read;
@@ -29,6 +29,9 @@ const SLICE_ROWS_MIN: u64 = 1_000;
 
 /// Slices for each worker: identifiers cut at equal times are not equally many, and small slices even that out.
 const SLICES_PER_WORKER: usize = 2;
+
+/// Most documents of a slice, about: what a death of the program makes be read again, some twenty seconds' worth.
+const SLICE_ROWS_MAX: u64 = 1_000_000;
 
 /// Reads one collection.
 #[derive(Debug)]
@@ -179,7 +182,7 @@ impl MongoExtractor {
             return Ok((vec![condition], None));
         }
         let rows = self.documents().estimated_document_count().await.map_err(|error| self.failed(&error, "could not be counted"))?;
-        let parts = (rows / SLICE_ROWS_MIN).min((request.slices_wanted * SLICES_PER_WORKER) as u64);
+        let parts = (rows / SLICE_ROWS_MIN).min(((request.slices_wanted * SLICES_PER_WORKER) as u64).max(rows / SLICE_ROWS_MAX));
         let parts = u32::try_from(parts).unwrap_or(1);
         if parts <= 1 {
             return Ok((vec![condition], Some(rows)));
@@ -288,14 +291,10 @@ impl Extractor for MongoExtractor {
         match before {
             None => {
                 let (filters, rows_estimated) = self.plan_whole(filter::whole(&path, bound), request, is_view).await?;
-                self.planned(
-                    filters,
-                    checkpoint,
-                    rows_estimated,
-                    format!("the whole collection up to {}", describe(cursor, upper)),
-                    statement,
-                )
-                .await
+                let summary = format!("the whole collection up to {}", describe(cursor, upper));
+                let plan = self.planned(filters, checkpoint, rows_estimated, summary, statement).await?;
+                // An identifier never changes, so a document stays in its slice; one that changes meanwhile has a cursor beyond the checkpoint.
+                Ok(ExtractPlan { is_resumable: !self.contract.key.is_empty() && !is_view, ..plan })
             }
             Some(before) => {
                 let lookback = if cursor.is_time() { request.lookback_us } else { 0 };
@@ -315,6 +314,41 @@ impl Extractor for MongoExtractor {
                 self.planned(filters, checkpoint, None, format!("documents changed since {}", describe(cursor, lower)), statement).await
             }
         }
+    }
+
+    async fn resume(&self, plan: &ExtractPlan) -> Result<bool> {
+        let found = self.look().await?;
+        let Some(checkpoint) = plan.checkpoint.as_ref().filter(|_| !found.is_view) else { return Ok(false) };
+        let cut = self.connection.cuts().current(&self.connection, self.number).await?;
+        let is_by_log = matches!(checkpoint.upper, Cursor::Log(_));
+        match &self.capture {
+            Some(capture) if is_by_log => {
+                let collection = log::Collection {
+                    connection: &self.connection,
+                    name: &self.collection,
+                    contract: &self.contract,
+                    options: capture,
+                    cut,
+                    uuid: found.uuid,
+                };
+                // Only if the stream still tells what became of the documents that were read.
+                match log::decide(collection, Some(checkpoint)).await {
+                    Ok(Change::Documents { .. }) => {}
+                    Ok(Change::Whole { .. }) => return Ok(false),
+                    Err(error) if error.code() == &HISTORY => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+            }
+            None if !is_by_log && self.cursor.is_some() => {}
+            _ => return Ok(false),
+        }
+        let state = match self.state_at(cut) {
+            // The filter knows nothing of the log.
+            State::NotBefore(_) if !is_by_log => State::Now,
+            state => state,
+        };
+        self.remember(Planned { state, ..Planned::default() });
+        Ok(true)
     }
 
     async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream> {
@@ -360,6 +394,13 @@ impl MongoExtractor {
         *self.planned.lock().expect("no holder of this lock panics") = planned;
     }
 
+    /// What a reading whose checkpoint is a place in the log, or which goes on after one, asks for.
+    fn state_at(&self, cut: Cut) -> State {
+        let history = self.connection.cuts().history_of(Some(cut).filter(|_| self.connection.is_consistent()));
+        // A member that lags behind would lack what the checkpoint says was read.
+        history.map(State::At).or(cut.time.map(State::NotBefore)).unwrap_or_default()
+    }
+
     /// Plans by the change stream.
     async fn plan_captured(
         &self,
@@ -383,14 +424,14 @@ impl MongoExtractor {
             uuid: found.uuid.clone(),
         };
         let change = log::decide(collection, after).await?;
-        let history = self.connection.cuts().history_of(Some(cut).filter(|_| self.connection.is_consistent()));
-        // A member that lags behind would lack what the checkpoint says was read.
-        let state = history.map(State::At).or(cut.time.map(State::NotBefore)).unwrap_or_default();
+        let state = self.state_at(cut);
         match change {
             Change::Whole { checkpoint, summary } => {
                 self.remember(Planned { state, ..Planned::default() });
                 let (filters, rows_estimated) = self.plan_whole(Document::new(), request, false).await?;
-                self.planned(filters, Some(checkpoint), rows_estimated, summary, format!("find in {place}")).await
+                let plan = self.planned(filters, Some(checkpoint), rows_estimated, summary, format!("find in {place}")).await?;
+                // An identifier never changes, so a document stays in its slice; what becomes of it is in the stream behind the checkpoint.
+                Ok(ExtractPlan { is_resumable: true, ..plan })
             }
             Change::Documents { checkpoint, summary, chunks, count } => {
                 let slice =
@@ -398,7 +439,15 @@ impl MongoExtractor {
                 let slices = (0..).zip(&chunks).map(slice).collect();
                 self.remember(Planned { state, chunks: Arc::new(chunks) });
                 let statement = format!("watch {place}, then find in it by _id");
-                Ok(ExtractPlan { slices, checkpoint: Some(checkpoint), is_changes: true, rows_estimated: Some(count), summary, statement })
+                Ok(ExtractPlan {
+                    slices,
+                    checkpoint: Some(checkpoint),
+                    is_changes: true,
+                    is_resumable: false,
+                    rows_estimated: Some(count),
+                    summary,
+                    statement,
+                })
             }
         }
     }
@@ -435,7 +484,7 @@ impl MongoExtractor {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(ExtractPlan { slices, checkpoint, is_changes: false, rows_estimated, summary, statement })
+        Ok(ExtractPlan { slices, checkpoint, is_changes: false, is_resumable: false, rows_estimated, summary, statement })
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::connection::Connection;
 use super::cut::{SharedCuts, State};
 use super::error::Failure;
-use crate::bson::{self, Decoder};
+use crate::bson::{self, Decoder, Misfit};
 use crate::personal::Personal;
 use crate::produce::{Outlet, on_a_thread};
 
@@ -122,7 +122,8 @@ fn decode(reading: &Reading, replies: &mut mpsc::Receiver<Result<RawBatch>>, out
             if let Err(misfit) = decoder.append(document) {
                 let position = bson::identity(document).unwrap_or_else(|| "a document without an _id".to_owned());
                 let raw = bson::open_part(document, &personal);
-                let rejected = Rejected { column: misfit.column, reason: misfit.reason, position, raw, format: bson::FORMAT.into() };
+                let Misfit { column, reason } = *misfit;
+                let rejected = Rejected { column, reason, position, raw, format: bson::FORMAT.into(), fields: None };
                 reading.quarantine.reject(&reading.contract.table, rejected)?;
             }
             if decoder.is_full() && !outlet.put(decoder.finish()?) {

@@ -227,7 +227,15 @@ impl Extractor for SearchExtractor {
         let by = cursor.as_ref().map(|cursor| format!(" by {}", cursor.path)).unwrap_or_default();
         let statement = format!("search in {}{by}, through a point in time", self.place());
         let Some(query) = query else {
-            return Ok(ExtractPlan { slices: Vec::new(), checkpoint, is_changes: false, rows_estimated: Some(0), summary, statement });
+            return Ok(ExtractPlan {
+                slices: Vec::new(),
+                checkpoint,
+                is_changes: false,
+                is_resumable: false,
+                rows_estimated: Some(0),
+                summary,
+                statement,
+            });
         };
         let rows = self.count(&query).await?;
         let parts = (rows / SLICE_ROWS_MIN).clamp(1, u64::try_from(request.slices_wanted).unwrap_or(1).clamp(1, SLICES_MAX));
@@ -246,7 +254,7 @@ impl Extractor for SearchExtractor {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(ExtractPlan { slices, checkpoint, is_changes: false, rows_estimated: Some(rows), summary, statement })
+        Ok(ExtractPlan { slices, checkpoint, is_changes: false, is_resumable: false, rows_estimated: Some(rows), summary, statement })
     }
 
     async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream> {

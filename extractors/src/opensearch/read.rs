@@ -152,6 +152,7 @@ fn append(reading: &Reading, decoder: &mut Decoder, hit: Value<'_>) -> Result<()
             position: format!("{}/{}", text(index)?, text(identifier)?),
             raw: json::open_part(hit, &Personal::of(&reading.contract).at("_source")),
             format: json::FORMAT.into(),
+            fields: None,
         };
         reading.quarantine.reject(&reading.contract.table, rejected)?;
     }

@@ -151,6 +151,14 @@ pub static LOG: Code = Code {
     remedy: "Run the command again; if it happens again, set `capture = \"cursor\"` and report it with the server's version.",
 };
 
+/// The folder for what memory does not hold cannot be used.
+pub static WORK: Code = Code {
+    name: "E-PG-WORK",
+    kind: ErrorKind::Usage,
+    meaning: "The keys of very many changed rows do not stay in memory, and the folder `work` could not be written or read.",
+    remedy: "Let `work` in [project] name a folder that this program may write to.",
+};
+
 /// A hashed column has no key to be hashed with.
 pub(super) static KEY: &Code = &crate::bson::PRIVACY_KEY;
 

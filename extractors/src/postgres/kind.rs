@@ -24,7 +24,8 @@ pub static KIND: Kind = Kind {
 impl Spec for PostgresConfig {
     async fn connect(&self, context: &Connect) -> Result<Box<dyn Source>> {
         let url = context.secrets.fetch(&self.url).await?;
-        let source = PostgresSource::connect(&PostgresOptions { pace: context.pace.clone(), ..self.clone().with_url(url) }).await?;
+        let (pace, work) = (context.pace.clone(), context.work.join("changes"));
+        let source = PostgresSource::connect(&PostgresOptions { pace, work, ..self.clone().with_url(url) }).await?;
         Ok(Box::new(Database { source, key: context.key.clone() }))
     }
 }

@@ -31,6 +31,7 @@ mod types;
 pub use discover::declaration;
 pub use error::{
     AUTH, CAPTURE, COLUMN, COPY, CURSOR, DATABASE, GRANT, LOG, LOST, POOLER, SLOT, STATEMENT, TABLE, TIMEOUT, TLS, TYPE, UNREACHABLE, URL,
+    WORK,
 };
 pub use kind::KIND;
 pub use log::CaptureOptions;
@@ -65,4 +66,5 @@ pub const CODES: &[&Code] = &[
     &TYPE,
     &UNREACHABLE,
     &URL,
+    &WORK,
 ];

@@ -1,6 +1,7 @@
 //! How a PostgreSQL source is configured.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pipeline_core::config::{Options, Secret};
@@ -94,7 +95,6 @@ impl PostgresConfig {
     #[must_use]
     pub fn with_url(self, url: String) -> PostgresOptions {
         PostgresOptions {
-            url,
             statement_timeout: self.statement_timeout,
             timeout: self.timeout,
             connections_max: self.connections_max,
@@ -102,8 +102,8 @@ impl PostgresConfig {
             application_name: self.application_name,
             consistent_snapshot: self.consistent_snapshot,
             pause_above: self.pause_above,
-            pace: Pace::default(),
             capture: self.capture,
+            ..PostgresOptions::new(url)
         }
     }
 }
@@ -165,6 +165,8 @@ pub struct PostgresOptions {
     pub pace: Pace,
     /// As in [`PostgresConfig`].
     pub capture: Option<CaptureOptions>,
+    /// A folder for what memory does not hold.
+    pub work: PathBuf,
 }
 
 impl PostgresOptions {
@@ -182,6 +184,7 @@ impl PostgresOptions {
             pause_above: None,
             pace: Pace::default(),
             capture: None,
+            work: std::env::temp_dir(),
         }
     }
 }

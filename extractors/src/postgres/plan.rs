@@ -22,12 +22,12 @@ use super::catalog::{Catalog, Column, Relation};
 use super::connection::Connections;
 use super::copy::{Decoder, SourceColumn, split_path};
 use super::error::{COLUMN, CURSOR, During, GRANT, LOST, failed};
-use super::log::{self, CaptureOptions, Change, Chunk};
+use super::log::{self, Change, Chunk};
 use super::read::Range;
 use super::slices::{self, Cut};
 use super::snapshot::{Snapshot, begin};
 use super::statement::{Selection, identifier, literal, position, selection, shown, wherever};
-use super::table::{CHUNK, Planned, PostgresTable};
+use super::table::{CHUNK, Capture, Planned, PostgresTable};
 use super::types::PostgresType;
 use crate::nearest::nearest;
 
@@ -186,14 +186,21 @@ impl Planner<'_> {
         }
         let captured = match (&table.source.capture, &table.slot) {
             (Some(capture), Some(slot)) if request.window.is_none() => {
-                Some(self.captured(&capture.options, slot, &relation, &selection, after).await?)
+                Some(self.captured(capture, slot, &relation, &selection, after).await?)
             }
             _ => None,
         };
         if let Some(Change::Rows { checkpoint, summary, statement, chunks, keys }) = captured {
             let slices = self.changed(&chunks);
-            let plan =
-                ExtractPlan { slices, checkpoint: Some(checkpoint), is_changes: true, rows_estimated: Some(keys), summary, statement };
+            let plan = ExtractPlan {
+                slices,
+                checkpoint: Some(checkpoint),
+                is_changes: true,
+                is_resumable: false,
+                rows_estimated: Some(keys),
+                summary,
+                statement,
+            };
             return Ok(Made { plan, columns: selection.columns, chunks });
         }
         let Selection { list, columns } = selection;
@@ -264,14 +271,14 @@ impl Planner<'_> {
             })
             .collect::<Result<Vec<_>>>()?;
         let Decided { checkpoint, summary, .. } = decided;
-        let plan = ExtractPlan { slices, checkpoint, is_changes: false, rows_estimated, summary, statement };
+        let plan = ExtractPlan { slices, checkpoint, is_changes: false, is_resumable: false, rows_estimated, summary, statement };
         Ok(Made { plan, columns, chunks: Vec::new() })
     }
 
     /// What the log says is to be read.
     async fn captured(
         &mut self,
-        options: &CaptureOptions,
+        capture: &Capture,
         slot: &str,
         relation: &Relation,
         Selection { list, columns }: &Selection,
@@ -281,7 +288,8 @@ impl Planner<'_> {
             connections: self.connections,
             connection: self.connection,
             snapshot: self.snapshot,
-            options,
+            options: &capture.options,
+            work: &capture.work,
             slot,
             contract: &self.table.contract,
             relation,
@@ -323,6 +331,7 @@ impl Planner<'_> {
             slices,
             checkpoint: None,
             is_changes: false,
+            is_resumable: false,
             rows_estimated: Some(positions.len() as u64),
             summary: "rows that were rejected before".to_owned(),
             statement: by_key("…").query,

@@ -1,6 +1,7 @@
 //! A database and its tables.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -33,6 +34,8 @@ pub struct PostgresSource {
 #[derive(Debug)]
 pub(super) struct Capture {
     pub(super) options: CaptureOptions,
+    /// Where keys of changed rows go that memory does not hold.
+    pub(super) work: PathBuf,
     /// The slots of the tables that are open.
     wanted: Mutex<BTreeSet<String>>,
     /// Those that are known to be there.
@@ -67,10 +70,10 @@ impl PostgresSource {
         let connections = Connections::new(options)?;
         connections.check_session().await?;
         connections.lend().await?.give_back();
-        let capture = options
-            .capture
-            .clone()
-            .map(|options| Arc::new(Capture { options, wanted: Mutex::default(), ready: tokio::sync::Mutex::default() }));
+        let capture = options.capture.clone().map(|capture| {
+            let work = options.work.clone();
+            Arc::new(Capture { options: capture, work, wanted: Mutex::default(), ready: tokio::sync::Mutex::default() })
+        });
         Ok(Self { connections, snapshots: Arc::default(), capture })
     }
 

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A type of a column, with domains replaced by what they stand for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PostgresType {
     /// `boolean`
     Bool,
@@ -86,11 +89,12 @@ pub enum PostgresType {
 }
 
 /// A field of a composite type.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompositeField {
     /// Its name.
     pub name: String,
     /// Its type.
+    #[serde(rename = "type")]
     pub type_: PostgresType,
 }
 

@@ -97,7 +97,7 @@ async fn copy_without(
             return Err(error);
         }
     }
-    part.finish().await
+    part.finish().await.map(drop)
 }
 
 /// Rows by their position in the snapshot.

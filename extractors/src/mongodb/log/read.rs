@@ -10,7 +10,7 @@ use pipeline_core::quarantine::Rejected;
 use super::super::error::Failure;
 use super::super::read::{Reading, broken, documents_per_batch, replies};
 use super::keys::{Identity, document_of};
-use crate::bson::{self, Decoder};
+use crate::bson::{self, Decoder, Misfit};
 use crate::changes::{key_contract, marked};
 use crate::personal::Personal;
 use crate::produce::on_a_thread;
@@ -50,7 +50,8 @@ pub(in crate::mongodb) async fn read(reading: Reading, chunk: Chunk) -> Result<B
                 if let Err(misfit) = present.append(document) {
                     let position = bson::identity(document).unwrap_or_else(|| "a document without an _id".to_owned());
                     let raw = bson::open_part(document, &personal);
-                    let rejected = Rejected { column: misfit.column, reason: misfit.reason, position, raw, format: bson::FORMAT.into() };
+                    let Misfit { column, reason } = *misfit;
+                    let rejected = Rejected { column, reason, position, raw, format: bson::FORMAT.into(), fields: None };
                     reading.quarantine.reject(&contract.table, rejected)?;
                 }
                 if present.is_full() && !outlet.put(marked(contract, &present.finish()?, false)?) {

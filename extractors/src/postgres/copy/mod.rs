@@ -37,6 +37,7 @@ mod json;
 mod labels;
 mod network;
 mod numeric;
+mod shown;
 mod sink;
 mod text;
 mod unfit;
@@ -55,6 +56,7 @@ use pipeline_core::quarantine::{Quarantine, Rejected};
 
 pub(super) use self::frame::{Frame, Stop, field};
 pub use self::labels::Labels;
+pub(crate) use self::shown::to_json;
 use self::sink::Sink;
 use self::text::Row;
 use self::unfit::Unfit;
@@ -102,6 +104,8 @@ pub struct Decoder {
     fields: Vec<Field>,
     /// The place of the column that takes what nobody declared.
     extra: Option<usize>,
+    /// What a rejected row's fields are, written down beside it.
+    layout: Arc<str>,
     /// The places of columns that are never read.
     unread: Vec<usize>,
     filter: Option<(usize, RowFilter)>,
@@ -340,7 +344,9 @@ impl Decoder {
             field.is_open = (field.is_extra || field.is_open) && privacies.all(|privacy| matches!(privacy, Privacy::None | Privacy::Keep));
         }
         let unread = (0..compiled.len()).filter(|index| extra != Some(*index) && !fields.iter().any(|field| field.takes(*index))).collect();
+        let layout = shown::layout(fields.iter().map(|field| (&field.name, &field.type_, field.is_open)));
         Ok(Self {
+            layout,
             schema: contract.schema(),
             table: contract.table.clone(),
             columns: compiled,
@@ -530,6 +536,7 @@ impl Decoder {
             position: self.position(tuple),
             raw: self.open_part(tuple),
             format: FORMAT.into(),
+            fields: Some(Arc::clone(&self.layout)),
         };
         self.quarantine.reject(&self.table, rejected)
     }

@@ -7,32 +7,6 @@ use super::super::copy::SourceColumn;
 use super::super::statement::{identifier, literal, selection};
 use super::scan::Key;
 
-/// Keys that one statement asks for.
-const KEYS_PER_CHUNK: usize = 10_000;
-
-/// Bytes of keys that one statement asks for, unless a single key is longer.
-const CHUNK_BYTES_MAX: usize = 4 << 20;
-
-/// Cuts keys into chunks, each for one slice.
-pub(super) fn chunks(keys: Vec<Key>) -> Vec<Vec<Key>> {
-    let mut chunks: Vec<Vec<Key>> = Vec::new();
-    let mut bytes = usize::MAX;
-    for key in keys {
-        let length: usize = key.iter().map(|value| value.len()).sum();
-        match chunks.last_mut() {
-            Some(chunk) if chunk.len() < KEYS_PER_CHUNK && bytes.saturating_add(length) <= CHUNK_BYTES_MAX => {
-                chunk.push(key);
-                bytes += length;
-            }
-            _ => {
-                chunks.push(vec![key]);
-                bytes = length;
-            }
-        }
-    }
-    chunks
-}
-
 /// How a table's rows are asked for by key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ByKey {
@@ -137,14 +111,5 @@ mod tests {
             by_key.absent(&keys).starts_with(&format!("SELECT DISTINCT \"id\", \"Code\" FROM {unnested} AS changed (\"id\", \"Code\")"))
         );
         assert!(!by_key.shown().contains("it"));
-    }
-
-    #[test]
-    fn chunks_are_bounded_by_keys_and_by_bytes() {
-        let sizes = |keys: Vec<Key>| chunks(keys).iter().map(Vec::len).collect::<Vec<_>>();
-        assert_eq!(sizes(Vec::new()), Vec::<usize>::new());
-        assert_eq!(sizes((0..25_000).map(|id| key(&[&id.to_string()])).collect()), [10_000, 10_000, 5_000]);
-        let long = "x".repeat(3 << 20);
-        assert_eq!(sizes(vec![key(&["1"]), key(&[&long]), key(&[&long]), key(&["2"])]), [2, 2]);
     }
 }

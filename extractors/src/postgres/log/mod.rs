@@ -36,6 +36,7 @@ mod read;
 mod scan;
 mod setup;
 mod slot;
+mod sorted;
 
 pub(super) use health::health;
 pub(super) use lsn::{Lsn, Visibility};
@@ -45,8 +46,8 @@ pub(super) use read::{Chunk, read};
 pub(crate) use scan::fold_messages;
 pub(super) use slot::{committed, name, prepare};
 
-/// Most keys of changed rows that are held, if the configuration says nothing: some 100 MB of them. Beyond, reading the whole table is
-/// about as fast.
+/// Most changed rows that are read by their keys, if the configuration says nothing. Beyond, reading the whole table is about as fast. Memory
+/// holds few of them at once: see `sorted`.
 pub(super) const CHANGES_MAX_DEFAULT: u64 = 1_000_000;
 
 /// The publication that a source's changes come from, if the configuration says nothing.

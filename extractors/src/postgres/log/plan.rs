@@ -1,10 +1,12 @@
 //! What the log says is to be read of a table, within the run's snapshot.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use pipeline_core::contract::{Contract, Privacy};
-use pipeline_core::error::{Error, Result};
+use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::extract::{Checkpoint, Cursor};
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
@@ -16,12 +18,12 @@ use super::super::error::{CAPTURE, During, LOG, LOST, SLOT, TIMEOUT, failed};
 use super::super::snapshot::Snapshot;
 use super::super::statement::{identifier, literal};
 use super::CaptureOptions;
-use super::keys::{ByKey, chunks};
+use super::keys::ByKey;
 use super::lsn::Lsn;
-use super::read::Chunk;
-use super::scan::{Found, Scan};
+use super::read::{Chunk, Keyed};
+use super::scan::{Found, Scan, Trouble};
 use super::setup::{self, Setup};
-use super::slot;
+use super::{slot, sorted};
 use crate::changes::key_contract;
 
 /// How long to wait for the log to be on disk: commits without `synchronous_commit` take a few turns of the log's writer (200 ms each).
@@ -56,6 +58,8 @@ pub(in crate::postgres) struct Table<'a> {
     pub(in crate::postgres) connection: &'a mut PgConnection,
     pub(in crate::postgres) snapshot: &'a Snapshot,
     pub(in crate::postgres) options: &'a CaptureOptions,
+    /// Where keys of changed rows go that memory does not hold.
+    pub(in crate::postgres) work: &'a Path,
     pub(in crate::postgres) slot: &'a str,
     pub(in crate::postgres) contract: &'a Contract,
     pub(in crate::postgres) relation: &'a Relation,
@@ -69,7 +73,7 @@ pub(in crate::postgres) struct Table<'a> {
 /// # Errors
 /// [`CAPTURE`] if server or table are not set up for it; [`SLOT`] if the slot does not reach back to the checkpoint.
 pub(in crate::postgres) async fn decide(table: Table<'_>, after: Option<&Checkpoint>) -> Result<Change> {
-    let Table { connections, connection, snapshot, options, slot, contract, relation, list, columns } = table;
+    let Table { connections, connection, snapshot, options, work, slot, contract, relation, list, columns } = table;
     setup::check_server(connections, connection, options).await?;
     let setup = setup::check_table(connections, connection, options, contract, relation).await?;
     let fingerprint = fingerprint(relation, columns, contract, &setup);
@@ -113,8 +117,8 @@ pub(in crate::postgres) async fn decide(table: Table<'_>, after: Option<&Checkpo
     };
     // Where all is read, only the checkpoint is wanted of the log.
     let keys_max = if whole.is_some() { 0 } else { usize::try_from(options.changes_max).unwrap_or(usize::MAX) };
-    let scan = Scan::new(setup.oids.clone(), setup.key.clone(), from, shown.visibility.clone(), keys_max);
-    let Found { keys, whole: lacking, held } = scanned(connections, options, slot, &what, scan).await?;
+    let scan = Scan::new(setup.oids.clone(), setup.key.clone(), from, shown.visibility.clone(), keys_max, work);
+    let Found { chunks, whole: lacking, held } = scanned(connections, options, slot, &what, scan).await?;
     let place = held.map_or(shown.end, |held| held.min(shown.end)).max(from);
     let checkpoint = Checkpoint { upper: Cursor::Log(place.checkpoint()), fingerprint: Some(fingerprint) };
     if let Some(why) = whole {
@@ -125,19 +129,11 @@ pub(in crate::postgres) async fn decide(table: Table<'_>, after: Option<&Checkpo
     }
     let key_contract = key_contract(contract);
     let (by_key, key_columns) = ByKey::new(relation, &relation.columns, list, &key_contract, &setup.key, &setup.key_types);
-    let count = keys.len() as u64;
+    let count = chunks.iter().map(|chunk| chunk.keys as u64).sum();
     let summary = if count == 0 { format!("no rows changed since {from}") } else { format!("{count} rows changed since {from}") };
     let statement = by_key.shown();
-    let chunks = chunks(keys)
-        .into_iter()
-        .map(|keys| Chunk {
-            present: by_key.present(&keys),
-            absent: by_key.absent(&keys),
-            keys: keys.len(),
-            key_contract: key_contract.clone(),
-            key_columns: key_columns.clone(),
-        })
-        .collect();
+    let table = Arc::new(Keyed { by_key, contract: key_contract, columns: key_columns });
+    let chunks = chunks.into_iter().map(|keys| Chunk { keys, table: Arc::clone(&table) }).collect();
     Ok(Change::Rows { checkpoint, summary, statement, chunks, keys: count })
 }
 
@@ -161,7 +157,10 @@ async fn scanned(connections: &Connections, options: &CaptureOptions, slot: &str
             let chunk = chunk.map_err(|error| failed(what, &error, During::Executing))?;
             let take = |tuple: &[u8]| {
                 let message = field(tuple, 0).ok_or(Stop::Broken("is empty"))?;
-                scan.take(message).map_err(|wrong| Stop::Broken(wrong.0))
+                scan.take(message).map_err(|trouble| match trouble {
+                    Trouble::Malformed(wrong) => Stop::Broken(wrong.0),
+                    Trouble::Disk(error) => Stop::Failed(sorted::failed(&error)),
+                })
             };
             frame.push(&chunk, take).map_err(|stop| match stop {
                 Stop::Broken(why) => malformed(why),
@@ -178,7 +177,11 @@ async fn scanned(connections: &Connections, options: &CaptureOptions, slot: &str
         _ => slot::denied(connections, error),
     })?;
     close(connection).await;
-    Ok(scan.finish())
+    // Many keys are sorted on disk.
+    match tokio::task::spawn_blocking(move || scan.finish()).await {
+        Ok(found) => found.map_err(|error| sorted::failed(&error)),
+        Err(_) => Err(Error::new(&BUG, "the keys of changed rows were sorted without an end")),
+    }
 }
 
 /// The end of the log, once all of it is on disk: decoding sees no more than that, but a snapshot shows commits that are not.

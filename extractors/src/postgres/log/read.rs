@@ -1,5 +1,7 @@
 //! Reading changed rows by their keys, as changes.
 
+use std::sync::Arc;
+
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
@@ -9,27 +11,31 @@ use super::super::copy::{Decoder, SourceColumn};
 use super::super::error::{During, TIMEOUT, failed};
 use super::super::read::{Copy, Reading, Sender, copied, streamed};
 use super::super::snapshot::begin;
+use super::keys::ByKey;
+use super::sorted;
 use crate::changes::marked;
 
 /// Rows that one slice reads.
 #[derive(Debug, Clone)]
 pub(in crate::postgres) struct Chunk {
-    /// The rows that are there.
-    pub(super) present: String,
-    /// The keys of those that are not.
-    pub(super) absent: String,
-    /// How many keys.
-    pub(super) keys: usize,
+    pub(super) keys: sorted::Chunk,
+    pub(super) table: Arc<Keyed>,
+}
+
+/// A table whose rows are read by their keys.
+#[derive(Debug)]
+pub(super) struct Keyed {
+    pub(super) by_key: ByKey,
     /// The key alone.
-    pub(super) key_contract: Contract,
-    /// What [`Self::absent`] arrives as.
-    pub(super) key_columns: Vec<SourceColumn>,
+    pub(super) contract: Contract,
+    /// What the keys of rows that are gone arrive as.
+    pub(super) columns: Vec<SourceColumn>,
 }
 
 impl Chunk {
     /// What it covers, in words.
     pub(in crate::postgres) fn summary(&self, relation: &str) -> String {
-        format!("{relation}, {} changed rows", self.keys)
+        format!("{relation}, {} changed rows", self.keys.keys)
     }
 }
 
@@ -37,7 +43,7 @@ impl Chunk {
 pub(in crate::postgres) fn read(reading: Reading, snapshot: String, chunk: Chunk, slice: &Slice) -> Result<BatchStream> {
     let key = || reading.key.clone();
     let present = Decoder::new(&reading.contract, &reading.columns, key())?.rejecting_to(&reading.quarantine, &slice.summary);
-    let absent = Decoder::new(&chunk.key_contract, &chunk.key_columns, key())?.rejecting_to(&reading.quarantine, &slice.summary);
+    let absent = Decoder::new(&chunk.table.contract, &chunk.table.columns, key())?.rejecting_to(&reading.quarantine, &slice.summary);
     let schema = reading.contract.changes_schema();
     Ok(streamed(schema, |sender| changes(reading, snapshot, chunk, present, absent, sender)))
 }
@@ -55,14 +61,18 @@ async fn changes(
     reading.connections.calm(&mut lent.connection).await?;
     begin(&mut lent.connection, &snapshot, &what).await?;
     let contract = &reading.contract;
+    let keys = chunk.keys.read().map_err(|error| sorted::failed(&error))?;
     let work = async {
         // Both statements hold keys, which are values: spans show them without.
-        let rows = Copy { query: &chunk.present, what: &what, pace: reading.connections.pace(), sender: &sender };
+        let present_rows = chunk.table.by_key.present(&keys);
+        let rows = Copy { query: &present_rows, what: &what, pace: reading.connections.pace(), sender: &sender };
         if !copied(&mut lent.connection, &rows, &mut present, |batch| marked(contract, &batch, false)).await? {
             return Ok(false);
         }
-        let keys = Copy { query: &chunk.absent, what: &what, pace: reading.connections.pace(), sender: &sender };
-        if !copied(&mut lent.connection, &keys, &mut absent, |batch| marked(contract, &batch, true)).await? {
+        drop(present_rows);
+        let absent_keys = chunk.table.by_key.absent(&keys);
+        let gone = Copy { query: &absent_keys, what: &what, pace: reading.connections.pace(), sender: &sender };
+        if !copied(&mut lent.connection, &gone, &mut absent, |batch| marked(contract, &batch, true)).await? {
             return Ok(false);
         }
         tracing::Span::current().record("rows", present.tuples() + absent.tuples());

@@ -1,11 +1,14 @@
 //! What a stretch of the log says about one table: the keys of rows that changed, or that all of it has to be read.
 //!
-//! A pure fold over messages. Its memory is bounded by the number of keys it may hold.
+//! A fold over messages. Its memory is bounded, whatever a transaction wrote: see [`super::sorted`].
 
 use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::lsn::{Lsn, Visibility};
 use super::message::{Malformed, Message, Relation, Tuple, Value};
+use super::sorted::{Chunk, Keys};
 
 /// The values of a row's key, as their types' output functions write them.
 pub(in crate::postgres) type Key = Box<[Box<str>]>;
@@ -43,7 +46,9 @@ pub(super) struct Scan {
     layouts: HashMap<u32, Option<Layout>>,
     /// Whether the open transaction is to be read.
     is_read: bool,
-    keys: HashSet<Key>,
+    /// Where keys go that memory does not hold.
+    work: PathBuf,
+    keys: Keys,
     whole: Option<Whole>,
     held: Option<Lsn>,
 }
@@ -54,11 +59,30 @@ struct Layout {
     is_identity: bool,
 }
 
+/// Why the fold cannot go on.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Malformed(Malformed),
+    Disk(io::Error),
+}
+
+impl From<Malformed> for Trouble {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
 /// What the fold found.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Found {
     /// The keys of rows that are new, other or gone.
-    pub(super) keys: Vec<Key>,
+    pub(super) chunks: Vec<Chunk>,
     /// Why they are not all.
     pub(super) whole: Option<Whole>,
     /// The commit of the first transaction that the snapshot does not show.
@@ -66,7 +90,7 @@ pub(super) struct Found {
 }
 
 impl Scan {
-    pub(super) fn new(oids: HashSet<u32>, key: Vec<String>, from: Lsn, visibility: Visibility, keys_max: usize) -> Self {
+    pub(super) fn new(oids: HashSet<u32>, key: Vec<String>, from: Lsn, visibility: Visibility, keys_max: usize, work: &Path) -> Self {
         Self {
             oids,
             key,
@@ -75,14 +99,15 @@ impl Scan {
             keys_max,
             layouts: HashMap::new(),
             is_read: false,
-            keys: HashSet::new(),
+            work: work.to_owned(),
+            keys: Keys::new(work),
             whole: None,
             held: None,
         }
     }
 
     /// Takes the next message.
-    pub(super) fn take(&mut self, message: &[u8]) -> Result<(), Malformed> {
+    pub(super) fn take(&mut self, message: &[u8]) -> Result<(), Trouble> {
         match Message::parse(message)? {
             Message::Begin { commit, transaction } => {
                 self.is_read = commit >= self.from && self.visibility.shows(transaction);
@@ -109,19 +134,22 @@ impl Scan {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Found {
-        let mut keys: Vec<Key> = self.keys.into_iter().collect();
-        // Neighbours are read together, and a reading repeated is the same.
-        keys.sort_unstable();
-        Found { keys, whole: self.whole, held: self.held }
+    pub(super) fn finish(self) -> io::Result<Found> {
+        let Self { keys, keys_max, mut whole, held, .. } = self;
+        let mut chunks = keys.finish()?;
+        if chunks.iter().map(|chunk| chunk.keys).sum::<usize>() > keys_max {
+            whole.get_or_insert(Whole::TooMany);
+            chunks.clear();
+        }
+        Ok(Found { chunks, whole, held })
     }
 
-    fn change(&mut self, relation: u32, old: Option<&Tuple<'_>>, new: Option<&Tuple<'_>>) -> Result<(), Malformed> {
+    fn change(&mut self, relation: u32, old: Option<&Tuple<'_>>, new: Option<&Tuple<'_>>) -> Result<(), Trouble> {
         if !self.is_read || self.whole.is_some() || !self.oids.contains(&relation) {
             return Ok(());
         }
         let layout = match self.layouts.get(&relation) {
-            None => return Err(Malformed("changes a table that was not described")),
+            None => return Err(Malformed("changes a table that was not described").into()),
             // Old rows without the key would hide what it was; the table has had another identity since, or the plan would have failed.
             Some(Some(layout)) if layout.is_identity => layout,
             Some(_) => {
@@ -133,11 +161,12 @@ impl Scan {
         // A key's value that is stored apart and did not change is in the old row.
         let after = new.map(|new| key_of(layout, new, old)).transpose()?.flatten();
         let is_missing = (old.is_some() && before.is_none()) || (new.is_some() && after.is_none());
-        self.keys.extend(before);
-        self.keys.extend(after);
+        for key in before.into_iter().chain(after) {
+            self.keys.add(key)?;
+        }
         if is_missing {
             self.give_up(Whole::OtherKey);
-        } else if self.keys.len() > self.keys_max {
+        } else if self.keys.at_least() > self.keys_max {
             self.give_up(Whole::TooMany);
         }
         Ok(())
@@ -145,7 +174,7 @@ impl Scan {
 
     fn give_up(&mut self, why: Whole) {
         self.whole.get_or_insert(why);
-        self.keys = HashSet::new();
+        self.keys = Keys::new(&self.work);
     }
 }
 
@@ -175,13 +204,14 @@ fn key_of(layout: &Layout, row: &Tuple<'_>, other: Option<&Tuple<'_>>) -> Result
 pub(crate) fn fold_messages(messages: &mut dyn Iterator<Item = &[u8]>, oids: HashSet<u32>) {
     const KEYS_MAX: usize = 4;
     let Some(visibility) = Visibility::parse("50:60:55") else { return };
-    let mut scan = Scan::new(oids, vec!["id".to_owned()], Lsn(0), visibility, KEYS_MAX);
+    let mut scan = Scan::new(oids, vec!["id".to_owned()], Lsn(0), visibility, KEYS_MAX, &std::env::temp_dir());
     for message in messages {
         if scan.take(message).is_err() {
             break;
         }
     }
-    assert!(scan.finish().keys.len() <= KEYS_MAX, "keys are bounded");
+    let found = scan.finish().expect("so few keys need no disk");
+    assert!(found.chunks.iter().map(|chunk| chunk.keys).sum::<usize>() <= KEYS_MAX, "keys are bounded");
 }
 
 #[cfg(test)]
@@ -238,15 +268,15 @@ mod tests {
     /// Folds messages about table 7, whose snapshot shows transactions below 50.
     fn fold(keys_max: usize, messages: &[Vec<u8>]) -> Found {
         let visibility = Visibility::parse("50:50:").unwrap();
-        let mut scan = Scan::new(HashSet::from([7]), vec!["id".to_owned()], Lsn(1_000), visibility, keys_max);
+        let mut scan = Scan::new(HashSet::from([7]), vec!["id".to_owned()], Lsn(1_000), visibility, keys_max, &std::env::temp_dir());
         for message in messages {
             scan.take(message).unwrap();
         }
-        scan.finish()
+        scan.finish().unwrap()
     }
 
-    fn keys(found: &Found) -> Vec<&str> {
-        found.keys.iter().map(|key| &*key[0]).collect()
+    fn keys(found: &Found) -> Vec<String> {
+        found.chunks.iter().flat_map(|chunk| chunk.read().unwrap().iter().map(|key| key[0].to_string()).collect::<Vec<_>>()).collect()
     }
 
     const COLUMNS: [(&str, bool); 2] = [("note", false), ("id", true)];
@@ -268,7 +298,8 @@ mod tests {
                 insert(8, &["other", "9"]),
             ],
         );
-        assert_eq!((keys(&found), found.whole, found.held), (vec!["1", "2", "3"], None, None));
+        assert_eq!(keys(&found), ["1", "2", "3"]);
+        assert_eq!((found.whole, found.held), (None, None));
     }
 
     #[test]
@@ -287,7 +318,8 @@ mod tests {
                 truncate(7),
             ],
         );
-        assert_eq!((keys(&found), found.whole, found.held), (vec!["3"], None, Some(Lsn(1_001))));
+        assert_eq!(keys(&found), ["3"]);
+        assert_eq!((found.whole, found.held), (None, Some(Lsn(1_001))));
     }
 
     #[test]
@@ -295,7 +327,7 @@ mod tests {
         let start = [begin(1_000, 40), described(7, &COLUMNS)];
         let whole = |more: &[Vec<u8>]| {
             let found = fold(2, &[&start, more].concat());
-            assert!(found.keys.is_empty());
+            assert!(found.chunks.is_empty());
             found.whole
         };
         let three: Vec<_> = ["1", "2", "3"].iter().map(|id| insert(7, &["a", id])).collect();
