@@ -93,11 +93,11 @@ struct Step {
 }
 
 impl Step {
-    /// `extract shop.orders`, `model orders`, `load lake orders`.
+    /// `extract shop.orders`, `follow shop.orders`, `model orders`, `load lake orders`.
     fn parse(name: &str) -> Option<Self> {
         let words: Vec<&str> = name.split(' ').collect();
         let (kind, table, destination) = match words.as_slice() {
-            ["extract", table] => (StepKind::Extract, table, None),
+            ["extract" | "follow", table] => (StepKind::Extract, table, None),
             ["model", table] => (StepKind::Model, table, None),
             ["load", destination, table] => (StepKind::Load, table, Some((*destination).to_owned())),
             _ => return None,

@@ -63,14 +63,19 @@ impl Printer {
                 if !destinations.contains(&second) {
                     destinations.push(second);
                 }
-                row.loaded.push((second, step.rows_out));
+                // A reading that was continued is loaded in two parts.
+                match row.loaded.iter_mut().find(|(destination, _)| *destination == second) {
+                    Some((_, rows)) => *rows += step.rows_out,
+                    None => row.loaded.push((second, step.rows_out)),
+                }
                 row.bytes = row.bytes.max(step.bytes);
             } else {
                 row.is_model = step.kind == StepKind::Model;
-                row.rows = step.rows_in;
-                row.rejected = step.rows_rejected;
-                row.waited_ms = (step.waited_source_ms, step.waited_destination_ms);
-                row.own_ms = step.duration_ms;
+                row.rows += step.rows_in;
+                row.rejected += step.rows_rejected;
+                row.waited_ms.0 += step.waited_source_ms;
+                row.waited_ms.1 += step.waited_destination_ms;
+                row.own_ms += step.duration_ms;
             }
         }
         if tables.is_empty() {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::report::{Event, StepKind, StepReport, StepStatus, WaitsFor};
-use super::state::{LandedSlice, catch_up_step, extract_step};
+use super::state::{LandedSlice, extract_step, follow_step};
 use super::{Engine, RunContext, SourceTable};
 use crate::batch::BatchStream;
 use crate::error::{BUG, Error, Result};
@@ -58,12 +58,12 @@ impl Engine {
     /// the source lets go of what the run shall see, loaded behind them.
     async fn bring(&self, context: &Arc<RunContext>, source: &SourceTable) -> Result<()> {
         let table = &source.extractor.contract().table;
-        let (step, behind_step) = (extract_step(table), catch_up_step(table));
+        let (step, behind_step) = (extract_step(table), follow_step(table));
         let span = |step: &str| tracing::info_span!("step", otel.name = %step, step = %step, kind = "extract");
         let began = Instant::now();
         let landed = self.with_retries(&step, || self.extract(context, source, &step, None)).instrument(span(&step)).await;
         let behind_began = Instant::now();
-        let behind = match landed.as_ref().ok().and_then(Extracted::to_catch_up) {
+        let behind = match landed.as_ref().ok().and_then(Extracted::to_follow) {
             Some(after) => {
                 let reading = self.with_retries(&behind_step, || self.extract(context, source, &behind_step, Some(&after)));
                 Some(reading.instrument(span(&behind_step)).await)
@@ -333,7 +333,7 @@ impl Engine {
         step: &str,
         extracted: Extracted,
         began: Instant,
-        is_catching_up: bool,
+        is_following: bool,
     ) -> Result<()> {
         let contract = source.extractor.contract();
         let mut report = StepReport::new(step, StepKind::Extract, StepStatus::Unchanged);
@@ -360,7 +360,7 @@ impl Engine {
         }
         self.finish_step(context, report).await?;
         if let Some(snapshot) = extracted.snapshot.filter(|_| !nothing || !exists) {
-            let replaces = context.request.full_refresh && !is_catching_up;
+            let replaces = context.request.full_refresh && !is_following;
             let mode = table_mode(context, contract, checkpoint.as_ref(), snapshot.manifest().is_changes, replaces)?;
             self.load(context, &self.parts.lake, step, &snapshot, contract, &Layout::default(), mode).await?;
         }
@@ -443,7 +443,7 @@ pub(super) struct Extracted {
 
 impl Extracted {
     /// Where what changed since begins, if it has to be read behind it.
-    fn to_catch_up(&self) -> Option<Checkpoint> {
+    fn to_follow(&self) -> Option<Checkpoint> {
         self.snapshot.as_ref().filter(|_| self.is_of_moments)?.manifest().checkpoint.clone()
     }
 }

@@ -83,7 +83,7 @@ pub enum StepStatus {
 /// What a step did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
-    /// Its name: `extract shop.orders`, `load lake orders`.
+    /// Its name: `extract shop.orders`, `follow shop.orders` (what changed while a reading was continued), `load lake orders`, `model orders`.
     pub name: String,
     /// Its kind.
     pub kind: StepKind,

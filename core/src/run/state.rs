@@ -83,8 +83,8 @@ pub(super) fn extract_step(table: &TableName) -> String {
 }
 
 /// The step that reads what changed while a reading was continued.
-pub(super) fn catch_up_step(table: &TableName) -> String {
-    format!("catch up {table}")
+pub(super) fn follow_step(table: &TableName) -> String {
+    format!("follow {table}")
 }
 
 impl RunState {
@@ -158,7 +158,7 @@ impl RunState {
     #[must_use]
     pub fn is_read(&self, table: &TableName) -> bool {
         let step = extract_step(table);
-        self.landed(&step).is_some() && (self.reading(&step).is_none() || self.landed(&catch_up_step(table)).is_some())
+        self.landed(&step).is_some() && (self.reading(&step).is_none() || self.landed(&follow_step(table)).is_some())
     }
 
     /// The snapshot that a step has landed.

@@ -161,7 +161,7 @@ async fn a_death_in_a_reading_that_can_be_continued_costs_only_slices_that_were_
             let extract = step("extract shop.numbers");
             assert!(extract.note.contains("1 of its 2 slices had been landed before"), "{extract:?}");
             // A row that changed before its slice was read is not in it; the lookback brings three rows again.
-            assert_eq!((extract.rows_rejected, extract.rows_out, step("catch up shop.numbers").rows_out), (3, 19, 6), "{extract:?}");
+            assert_eq!((extract.rows_rejected, extract.rows_out, step("follow shop.numbers").rows_out), (3, 19, 6), "{extract:?}");
             world.check();
         }
         world.run().await;

@@ -60,6 +60,9 @@ impl Clock for TestClock {
     }
 }
 
+/// A half that cannot be read, with what error, and how many times.
+pub(crate) type Break = (i64, &'static Code, u32);
+
 /// A source of one table, with rows that the test changes.
 #[derive(Debug, Clone)]
 pub(crate) struct TestSource {
@@ -70,8 +73,7 @@ pub(crate) struct TestSource {
     pub(crate) resumable: Arc<AtomicBool>,
     /// The halves of the whole that were read, each time to its end.
     pub(crate) reads: Arc<Mutex<Vec<i64>>>,
-    /// A half that cannot be read, with what error, and how many times.
-    pub(crate) breaks: Arc<Mutex<Option<(i64, &'static Code, u32)>>>,
+    pub(crate) breaks: Arc<Mutex<Option<Break>>>,
 }
 
 impl TestSource {

@@ -19,11 +19,11 @@ use pipeline_core::window::{Timestamp, Window};
 use sqlx::PgConnection;
 
 use super::catalog::{Catalog, Column, Relation};
-use super::connection::Connections;
+use super::connection::{Connections, Lent};
 use super::copy::{Decoder, SourceColumn, split_path};
-use super::error::{COLUMN, CURSOR, During, GRANT, LOST, failed};
+use super::error::{COLUMN, CURSOR, During, GRANT, LOST, SLOT, failed};
 use super::log::{self, Change, Chunk};
-use super::read::Range;
+use super::read::{Range, Storage};
 use super::slices::{self, Cut};
 use super::snapshot::{Snapshot, begin};
 use super::statement::{Selection, identifier, literal, position, selection, shown, wherever};
@@ -38,38 +38,66 @@ const DAY_US: i64 = 86_400_000_000;
 
 /// Plans the reading of a table.
 pub(super) async fn plan(table: &PostgresTable, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
-    let connections = &table.source.connections;
     let what = format!("table \"{}\" could not be planned", table.relation);
-    let mut lent = connections.lend().await?;
-    let snapshot = {
-        let snapshot = table.source.snapshots.current(connections, table.number).await?;
-        match begin(&mut lent.connection, &snapshot.name, &what).await {
-            Ok(()) => snapshot,
-            // The server lost the snapshot with the connection that held it, or this connection broke while it was idle: both begin anew.
-            Err(error) if error.code() == &LOST => {
-                table.source.snapshots.forget(&snapshot).await;
-                drop(lent);
-                lent = connections.lend().await?;
-                let snapshot = table.source.snapshots.current(connections, table.number).await?;
-                begin(&mut lent.connection, &snapshot.name, &what).await?;
-                snapshot
-            }
-            Err(error) => return Err(error),
-        }
-    };
-    let mut planner = Planner { table, connections, connection: &mut lent.connection, snapshot: &snapshot, what: &what };
-    let Made { plan, columns, chunks } = match planner.plan(request, after).await {
-        // A replication slot that was made after the snapshot needs a newer one; the next attempt takes it.
-        Err(error) if error.code() == &LOST && table.slot.is_some() => {
-            table.source.snapshots.forget(&snapshot).await;
-            return Err(error);
-        }
-        made => made?,
-    };
-    sqlx::raw_sql("COMMIT").execute(&mut lent.connection).await.map_err(|error| failed(&*what, &error, During::Executing))?;
-    lent.give_back();
+    let (mut lent, snapshot) = begun(table, &what).await?;
+    let mut planner =
+        Planner { table, connections: &table.source.connections, connection: &mut lent.connection, snapshot: &snapshot, what: &what };
+    let planned = planner.plan(request, after).await;
+    let Made { plan, columns, chunks } = ended(table, lent, &snapshot, planned, &what).await?;
     *table.planned.lock().expect("no holder of this lock panics") = Some(Planned { snapshot, columns, chunks: Arc::new(chunks) });
     Ok(plan)
+}
+
+/// Looks whether a reading of a captured table that was planned before can go on, and makes its slices readable if so.
+///
+/// A row that an update moved to another page can be in two slices of different snapshots, or in none. It is in the log then, and is read behind
+/// them; of two rows with one key the lake takes one. What moves rows without a word in the log makes new files.
+pub(super) async fn resume(table: &PostgresTable, plan: &ExtractPlan) -> Result<bool> {
+    let what = format!("table \"{}\" could not be planned", table.relation);
+    let (mut lent, snapshot) = begun(table, &what).await?;
+    let mut planner =
+        Planner { table, connections: &table.source.connections, connection: &mut lent.connection, snapshot: &snapshot, what: &what };
+    let columns = planner.resume(plan).await;
+    let Some(columns) = ended(table, lent, &snapshot, columns, &what).await? else { return Ok(false) };
+    *table.planned.lock().expect("no holder of this lock panics") = Some(Planned { snapshot, columns, chunks: Arc::default() });
+    Ok(true)
+}
+
+/// A connection in the snapshot of the tables that are being read.
+async fn begun(table: &PostgresTable, what: &str) -> Result<(Lent, Arc<Snapshot>)> {
+    let connections = &table.source.connections;
+    let mut lent = connections.lend().await?;
+    let snapshot = table.source.snapshots.current(connections, table.number).await?;
+    match begin(&mut lent.connection, &snapshot.name, what).await {
+        Ok(()) => Ok((lent, snapshot)),
+        // The server lost the snapshot with the connection that held it, or this connection broke while it was idle: both begin anew.
+        Err(error) if error.code() == &LOST => {
+            table.source.snapshots.forget(&snapshot).await;
+            drop(lent);
+            lent = connections.lend().await?;
+            let snapshot = table.source.snapshots.current(connections, table.number).await?;
+            begin(&mut lent.connection, &snapshot.name, what).await?;
+            Ok((lent, snapshot))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives the connection back after what was decided in it.
+async fn ended<T>(table: &PostgresTable, mut lent: Lent, snapshot: &Arc<Snapshot>, decided: Result<T>, what: &str) -> Result<T> {
+    match decided {
+        // A replication slot that was made after the snapshot needs a newer one; the next attempt takes it.
+        Err(error) if error.code() == &LOST && table.slot.is_some() => {
+            table.source.snapshots.forget(snapshot).await;
+            Err(error)
+        }
+        Err(error) => Err(error),
+        Ok(decided) => {
+            sqlx::raw_sql("COMMIT").execute(&mut lent.connection).await.map_err(|error| failed(what, &error, During::Executing))?;
+            lent.give_back();
+            Ok(decided)
+        }
+    }
 }
 
 /// Looks whether a table can be read as its contract declares, in a connection of its own.
@@ -205,6 +233,7 @@ impl Planner<'_> {
         }
         let Selection { list, columns } = selection;
         let whole = captured.and_then(Change::whole);
+        let is_captured = whole.is_some();
         let cursor = if whole.is_some() { None } else { self.cursor(&relation).await? };
         let mut decided = match (&cursor, request.window) {
             (None, _) => Decided {
@@ -253,16 +282,19 @@ impl Planner<'_> {
             (false, Wanted::All) => relation.rows(),
             (false, _) => self.estimate(&statement).await?,
         };
-        let cuts = if decided.is_empty {
-            Vec::new()
+        let slices_wanted = if is_captured { self.slices_to_go_on_by(&relation, request).await? } else { request.slices_wanted };
+        let (cuts, is_by_place) = if decided.is_empty {
+            (Vec::new(), false)
         } else {
-            self.cut(&relation, &list, cursor.as_ref(), (&decided.wanted, &conditions), request.slices_wanted, rows_estimated)
+            self.cut(&relation, &list, cursor.as_ref(), (&decided.wanted, &conditions), slices_wanted, rows_estimated)
         };
+        let is_by_place = is_by_place && cuts.len() > 1;
+        let storage = if is_by_place { Some(self.storage(&relation).await?) } else { None };
         let slices = cuts
             .into_iter()
             .enumerate()
             .map(|(index, cut)| {
-                let range = Range { snapshot: self.snapshot.name.clone(), query: cut.query };
+                let range = Range { query: cut.query, storage: storage.clone() };
                 Ok(Slice {
                     index: u32::try_from(index).unwrap_or(u32::MAX),
                     summary: cut.summary,
@@ -271,8 +303,47 @@ impl Planner<'_> {
             })
             .collect::<Result<Vec<_>>>()?;
         let Decided { checkpoint, summary, .. } = decided;
-        let plan = ExtractPlan { slices, checkpoint, is_changes: false, is_resumable: false, rows_estimated, summary, statement };
+        let is_resumable = is_captured && is_by_place && checkpoint.is_some();
+        let plan = ExtractPlan { slices, checkpoint, is_changes: false, is_resumable, rows_estimated, summary, statement };
         Ok(Made { plan, columns, chunks: Vec::new() })
+    }
+
+    /// The columns of a reading that can go on; None if it cannot.
+    async fn resume(&mut self, plan: &ExtractPlan) -> Result<Option<Vec<SourceColumn>>> {
+        let (Some(capture), Some(slot)) = (&self.table.source.capture, &self.table.slot) else { return Ok(None) };
+        let relation = self.catalog().find().await?;
+        let selection = self.table.selection(&relation)?;
+        let range: Option<Range> = plan.slices.first().and_then(|slice| serde_json::from_value(slice.range.clone()).ok());
+        let Some(storage) = range.and_then(|range| range.storage) else { return Ok(None) };
+        if storage != self.storage(&relation).await? {
+            return Ok(None);
+        }
+        match self.captured(capture, slot, &relation, &selection, plan.checkpoint.as_ref()).await {
+            Ok(Change::Rows { .. }) => Ok(Some(selection.columns)),
+            Ok(Change::Whole { .. }) => Ok(None),
+            Err(error) if error.code() == &SLOT => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn storage(&mut self, relation: &Relation) -> Result<Storage> {
+        Storage::of(self.connections, self.connection, relation.oid, self.what).await
+    }
+
+    /// How many slices a reading that can go on has: more than are read at once, or a death would cost all of it.
+    async fn slices_to_go_on_by(&mut self, relation: &Relation, request: &Request) -> Result<usize> {
+        /// Slices for each worker at the least.
+        const PER_WORKER: usize = 2;
+        /// Most pages of a slice: 256 MiB.
+        const PAGES_MAX: u64 = 32_768;
+        /// The first server that goes straight to a range of pages, instead of through all of them.
+        const VERSION_MIN: u32 = 140_000;
+        let version = self.text("SHOW server_version_num").await?.and_then(|text| text.parse::<u32>().ok());
+        if version.is_none_or(|version| version < VERSION_MIN) {
+            return Ok(request.slices_wanted);
+        }
+        let pages: u64 = relation.leaves.iter().filter_map(|leaf| leaf.pages).sum();
+        Ok((request.slices_wanted * PER_WORKER).max(usize::try_from(pages / PAGES_MAX).unwrap_or(usize::MAX)))
     }
 
     /// What the log says is to be read.
@@ -322,7 +393,7 @@ impl Planner<'_> {
         };
         let slice = |(index, rows): (u32, &[String])| {
             let cut = by_key(&rows.join(", "));
-            let range = Range { snapshot: self.snapshot.name.clone(), query: cut.query };
+            let range = Range { query: cut.query, storage: None };
             let range = serde_json::to_value(range).map_err(|_| Error::new(&BUG, "a slice's range could not be written"))?;
             Ok(Slice { index, summary: cut.summary, range })
         };
@@ -497,6 +568,7 @@ impl Planner<'_> {
         Ok(plan.and_then(|plan| plan.pointer("/0/Plan/Plan Rows")?.as_u64()))
     }
 
+    /// The slices, and whether they are ranges of pages.
     fn cut(
         &self,
         relation: &Relation,
@@ -505,7 +577,7 @@ impl Planner<'_> {
         (wanted, conditions): (&Wanted, &[String]),
         slices_wanted: usize,
         rows: Option<u64>,
-    ) -> Vec<Cut> {
+    ) -> (Vec<Cut>, bool) {
         /// Fewer rows than these are read sooner by one worker than they are cut.
         const ROWS_PER_SLICE_MIN: u64 = 100_000;
         let by_index = cursor.filter(|cursor| cursor.has_index);
@@ -519,9 +591,9 @@ impl Planner<'_> {
             // A row that moves between two slices of different snapshots would be in neither. One that has a cursor comes again then.
             let is_safe = self.connections.is_consistent() || (cursor.is_some() && !self.table.contract.key.is_empty());
             return if relation.has_places() && is_safe {
-                slices::by_place(relation, list, conditions, slices_wanted)
+                (slices::by_place(relation, list, conditions, slices_wanted), true)
             } else {
-                vec![slices::whole(relation, list, conditions, &format!("{}, all rows", relation.name))]
+                (vec![slices::whole(relation, list, conditions, &format!("{}, all rows", relation.name))], false)
             };
         };
         let parts = usize::try_from(rows.unwrap_or(u64::MAX) / ROWS_PER_SLICE_MIN).unwrap_or(usize::MAX).clamp(1, slices_wanted.max(1));
@@ -531,7 +603,7 @@ impl Planner<'_> {
         let first = position(&lower, &cursor.type_);
         inner.retain(|end| position(end, &cursor.type_) != first);
         let count = inner.len() + 1;
-        (0..count)
+        let cuts = (0..count)
             .map(|index| {
                 let mut conditions = conditions.to_vec();
                 if let Some(from) = index.checked_sub(1).and_then(|index| inner.get(index)) {
@@ -544,7 +616,8 @@ impl Planner<'_> {
                     (index.checked_sub(1).and_then(|index| inner.get(index)).unwrap_or(&lower), inner.get(index).unwrap_or(&upper));
                 slices::whole(relation, list, &conditions, &format!("{}, {} {} to {}", relation.name, cursor.name, shown(from), shown(to)))
             })
-            .collect()
+            .collect();
+        (cuts, false)
     }
 }
 

@@ -20,7 +20,7 @@ use tracing::Instrument;
 
 use super::connection::Connections;
 use super::copy::{Decoder, SourceColumn};
-use super::error::{During, TIMEOUT, failed};
+use super::error::{During, LOST, TIMEOUT, failed};
 use super::snapshot::{Snapshot, begin};
 
 /// Batches that wait between the task and its consumer: one being made while one is being taken.
@@ -29,10 +29,40 @@ const BATCHES_WAITING_MAX: usize = 1;
 /// What a slice reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Range {
-    /// The exported snapshot it was planned in.
-    pub(super) snapshot: String,
     /// The query whose rows it copies.
     pub(super) query: String,
+    /// The files that the ranges of pages are counted in; None if it names no pages.
+    #[serde(default)]
+    pub(super) storage: Option<Storage>,
+}
+
+/// The files of a relation and all below it. `VACUUM FULL`, `CLUSTER` and the like make new ones, in which no page has the rows that it had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Storage {
+    relation: u32,
+    digest: String,
+}
+
+impl Storage {
+    /// What they are now, whatever snapshot the connection reads in.
+    pub(super) async fn of(connections: &Connections, connection: &mut PgConnection, relation: u32, what: &str) -> Result<Self> {
+        let sql = format!(
+            "WITH RECURSIVE tree AS (SELECT {relation}::oid AS oid UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON i.inhparent = tree.oid) \
+             SELECT md5(string_agg(c.oid::text || ':' || coalesce(pg_relation_filenode(c.oid)::text, ''), ',' ORDER BY c.oid)) \
+             FROM tree JOIN pg_class c ON c.oid = tree.oid"
+        );
+        let rows = connections.rows(connection, &sql, what).await?;
+        let digest = rows.into_iter().next().and_then(|row| row.into_iter().next().flatten()).unwrap_or_default();
+        Ok(Self { relation, digest })
+    }
+
+    /// That no file was replaced until now. The statement before in the same transaction keeps them.
+    async fn check(&self, connections: &Connections, connection: &mut PgConnection, what: &str) -> Result<()> {
+        if Self::of(connections, connection, self.relation, what).await? == *self {
+            return Ok(());
+        }
+        Err(Error::new(&LOST, what).caused_by("its rows were moved while it was being read (VACUUM FULL, CLUSTER or another rewriting)"))
+    }
 }
 
 /// What reading a slice needs.
@@ -136,7 +166,7 @@ async fn copy(reading: Reading, range: Range, mut decoder: Decoder, sender: Send
     let what = format!("table \"{}\" could not be read", reading.relation);
     let mut lent = reading.connections.lend().await?;
     reading.connections.calm(&mut lent.connection).await?;
-    begin(&mut lent.connection, &range.snapshot, &what).await?;
+    begin(&mut lent.connection, &reading.snapshot.name, &what).await?;
     let statement = format!("COPY ({}) TO STDOUT (FORMAT binary)", range.query);
     let copying = async {
         let rows = Copy { query: &range.query, what: &what, pace: reading.connections.pace(), sender: &sender };
@@ -148,6 +178,9 @@ async fn copy(reading: Reading, range: Range, mut decoder: Decoder, sender: Send
     let limited =
         async { tokio::time::timeout(reading.connections.patience(), copying).await.unwrap_or_else(|_| Err(Error::new(&TIMEOUT, &*what))) };
     let is_whole = reading.connections.watched(&format!("postgresql copy {}", reading.relation), &statement, limited).await?;
+    if let Some(storage) = range.storage.filter(|_| is_whole) {
+        storage.check(&reading.connections, &mut lent.connection, &what).await?;
+    }
     if is_whole {
         sqlx::raw_sql("COMMIT").execute(&mut lent.connection).await.map_err(|error| failed(&*what, &error, During::Executing))?;
         lent.give_back();

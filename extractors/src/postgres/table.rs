@@ -164,6 +164,10 @@ impl Extractor for PostgresTable {
         plan::plan(self, request, after).await
     }
 
+    async fn resume(&self, plan: &ExtractPlan) -> Result<bool> {
+        plan::resume(self, plan).await
+    }
+
     async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream> {
         let planned = self.planned.lock().expect("no holder of this lock panics").clone();
         let Some(Planned { snapshot, columns, chunks }) = planned else {
