@@ -72,17 +72,15 @@ fn a_deployment_is_read_no_faster_than_its_rate() {
     fill_collection(&mongo, DOCUMENTS);
     let bytes = DOCUMENTS as f64 * doc! {"_id": 1_i64, "note": "y".repeat(80)}.to_vec().unwrap().len() as f64;
     let mut project = project("", &mongo.url());
-    let mut seconds = |rate: &str| -> f64 {
-        project.set("sources.floor.max_source_rate", rate);
-        let report = project.pipeline(&["run", "nightly", "--only", "floor.*", "--full-refresh", "--output", "json"]).succeeded().json();
-        assert_eq!(count(&project, "floor.baskets"), "20000020000");
-        let step = report["steps"].as_array().unwrap().iter().find(|step| step["name"] == "extract floor.baskets").unwrap();
-        step["duration_ms"].as_f64().unwrap() / 1000.0
-    };
-    let (slow, fast) = (seconds("1MB/s"), seconds("1GB/s"));
-    // What lies between documents on the wire counts too; what comes at once after a pause, and planning, do not.
-    assert!(slow >= bytes / 1e6 * 0.9, "{bytes} bytes at a megabyte a second took {slow} s");
-    assert!(slow <= bytes / 1e6 * 3.0 + fast, "{bytes} bytes at a megabyte a second took {slow} s, and {fast} s without a limit");
+    project.set("sources.floor.max_source_rate", "1MB/s");
+    let report = project.pipeline(&["run", "nightly", "--only", "floor.*", "--output", "json"]).succeeded().json();
+    assert_eq!(count(&project, "floor.baskets"), "20000020000");
+    let step = report["steps"].as_array().unwrap().iter().find(|step| step["name"] == "extract floor.baskets").unwrap();
+    let seconds = step["duration_ms"].as_f64().unwrap() / 1000.0;
+    // What lies between documents on the wire counts too; what comes at once after a pause does not.
+    assert!(seconds >= bytes / 1e6 * 0.9, "{bytes} bytes at a megabyte a second took {seconds} s");
+    // However busy the machine is, a rate in a smaller unit would take much longer.
+    assert!(seconds <= bytes / 1e6 * 10.0 + 20.0, "{bytes} bytes at a megabyte a second took {seconds} s");
 }
 
 #[test]
