@@ -50,6 +50,9 @@ pub(crate) struct Extract {
     /// How often each is run, one after the other
     #[arg(long, default_value_t = 3)]
     times: usize,
+    /// The table at another size, smallest first, to see how time and memory grow: KEY=VALUE of the configuration, as in --set
+    #[arg(long)]
+    growing: Vec<String>,
     /// Slices that are read at once
     #[arg(long, default_value_t = 2)]
     slices: usize,
@@ -65,6 +68,9 @@ impl Extract {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             return runtime.block_on(self.extract(folder));
         }
+        if !self.growing.is_empty() {
+            return self.grow();
+        }
         let mut all: Vec<(String, Vec<Taken>)> = vec![("pipeline".to_owned(), Vec::new())];
         for peer in &self.peer {
             let (name, _) = peer.split_once('=').ok_or("--peer is NAME=COMMAND")?;
@@ -74,7 +80,7 @@ impl Extract {
             for (index, (name, taken)) in all.iter_mut().enumerate() {
                 eprintln!("{time} of {}: {name}", self.times);
                 let folder = tempfile::tempdir()?;
-                taken.push(self.once(index, folder.path())?);
+                taken.push(self.once(index, None, folder.path())?);
             }
         }
         let first = all.first().and_then(|(_, taken)| taken.first()).ok_or("nothing was run")?;
@@ -84,7 +90,32 @@ impl Extract {
         Ok(())
     }
 
-    fn once(&self, index: usize, folder: &Path) -> Result<Taken> {
+    /// Measures us at every size, and prints how the time grows with the rows.
+    fn grow(&self) -> Result<()> {
+        let mut sizes = Vec::with_capacity(self.growing.len());
+        for set in &self.growing {
+            let mut taken = Vec::with_capacity(self.times);
+            for time in 1..=self.times {
+                eprintln!("{time} of {}: {set}", self.times);
+                let folder = tempfile::tempdir()?;
+                taken.push(self.once(0, Some(set), folder.path())?);
+            }
+            let rows = taken.first().and_then(Taken::first_number).ok_or("nothing was run")?;
+            sizes.push((rows, taken));
+        }
+        let line = |(rows, taken): &(u64, Vec<Taken>)| row(&grouped(*rows), taken);
+        print(&["rows", "wall s", "CPU s", "peak MB"], &sizes.iter().map(line).collect::<Vec<_>>());
+        for pair in sizes.windows(2) {
+            let [(fewer, quick), (more, slow)] = pair else { continue };
+            let least = |taken: &[Taken]| taken.iter().map(|taken| taken.wall_seconds).fold(f64::MAX, f64::min);
+            #[expect(clippy::cast_precision_loss, reason = "rows of a table are far fewer than 2^52")]
+            let exponent = (least(slow) / least(quick)).ln() / (*more as f64 / *fewer as f64).ln();
+            println!("From {} to {} rows the time grows as rows^{exponent:.2}.", grouped(*fewer), grouped(*more));
+        }
+        Ok(())
+    }
+
+    fn once(&self, index: usize, set: Option<&String>, folder: &Path) -> Result<Taken> {
         let mut command = match index.checked_sub(1).and_then(|peer| self.peer.get(peer)) {
             Some(peer) => {
                 let mut command = Command::new("sh");
@@ -97,7 +128,7 @@ impl Extract {
                 let mut command = Command::new(std::env::current_exe()?);
                 command.args(["extract", "--table", &self.table.to_string(), "--profile", &self.profile, "--config"]).arg(&self.config);
                 command.args(["--slices", &self.slices.to_string()]);
-                for set in &self.set {
+                for set in self.set.iter().chain(set) {
                     command.args(["--set", set]);
                 }
                 command.arg("--into").arg(folder);

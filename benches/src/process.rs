@@ -24,6 +24,13 @@ pub(crate) struct Taken {
     pub(crate) stdout: String,
 }
 
+impl Taken {
+    /// The number that the output begins with, whose digits may be grouped.
+    pub(crate) fn first_number(&self) -> Option<u64> {
+        self.stdout.split_whitespace().next()?.replace(',', "").parse().ok()
+    }
+}
+
 /// The optimized program beside this one.
 pub(crate) fn program() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("pipeline");
