@@ -38,7 +38,7 @@ use crate::window::{Timestamp, Window};
 /// - `committed` is called only with a checkpoint that the ledger holds: what lies before it the source may forget.
 ///
 /// # Readings that are continued
-/// A plan that is [`ExtractPlan::is_resumable`] is written down, and each of its slices when it is landed. A later attempt, also one of another
+/// A plan that is [`ExtractPlan::resumable_as`] something is written down, and each of its slices when it is landed. A later attempt, also one of another
 /// process, asks [`resume`](Self::resume) and reads only what is missing. Its slices then show several moments, so the engine follows it by a
 /// reading of what changed after the plan's checkpoint, which makes the table as it is now.
 #[async_trait]
@@ -154,8 +154,11 @@ pub struct ExtractPlan {
     pub is_changes: bool,
     /// Whether slices that are read at different times can be put together, once what changed after the checkpoint is read behind them: each is a
     /// range of something that no row ever changes, or whose changes the next reading tells. Places of rows are not.
+    ///
+    /// If so, what the slices depend on beside the contract (the place they are read from, the form in which values are sent, the privacy key) as a digest
+    /// of the source's own: a reading is continued only where it is the same. None begins anew.
     #[serde(default)]
-    pub is_resumable: bool,
+    pub resumable_as: Option<String>,
     /// Rows to come, as far as the source can tell without reading.
     pub rows_estimated: Option<u64>,
     /// Why there is nothing to read, or what is read, in words for `plan` (for example "rows changed since 2025-03-01 02:00 UTC").

@@ -19,6 +19,7 @@ pub mod measured;
 pub mod mongodb;
 mod nearest;
 pub mod opensearch;
+mod origin;
 mod personal;
 pub mod postgres;
 mod produce;

@@ -57,6 +57,9 @@ pub struct Manifest {
     /// What a model was made from, as the ledger's `ModelDone` names it.
     #[serde(default)]
     pub inputs: Option<String>,
+    /// Whether the rows may be of several moments, because more than one attempt read them: what changed since the checkpoint has to follow.
+    #[serde(default)]
+    pub is_of_moments: bool,
 }
 
 impl Manifest {
@@ -76,6 +79,7 @@ impl Manifest {
             checkpoint: None,
             after: None,
             inputs: None,
+            is_of_moments: false,
         }
     }
 
@@ -143,13 +147,6 @@ impl Snapshot {
     #[must_use]
     pub fn manifest_key(&self) -> &str {
         &self.manifest_key
-    }
-
-    /// Whether some of its parts were landed by an earlier attempt than the one that finished it.
-    #[must_use]
-    pub fn is_of_several_attempts(&self) -> bool {
-        let folder = self.manifest_key.strip_suffix(MANIFEST_FILE).unwrap_or_default();
-        self.manifest.parts.iter().any(|part| !part.key.starts_with(folder))
     }
 
     /// What it consists of.

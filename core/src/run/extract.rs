@@ -72,19 +72,20 @@ impl Engine {
         };
         // Connections and snapshots are let go before the load: it may take long.
         let finished = source.extractor.finish().await;
-        match landed {
-            Ok(landed) => {
-                finished?;
-                self.load_table(context, source, &step, landed, began, false).instrument(span(&step)).await?;
-            }
+        let landed = match landed {
+            Ok(landed) => landed,
             Err(error) => return Err(self.failed(context, &step, StepKind::Extract, began, error).await),
-        }
+        };
+        // Rows of several moments are no table until what follows them is there too: without it nothing is loaded, and the next run has the slices.
+        let behind = match behind.transpose() {
+            Ok(behind) => behind,
+            Err(error) => return Err(self.failed(context, &behind_step, StepKind::Extract, behind_began, error).await),
+        };
+        finished?;
+        self.load_table(context, source, &step, landed, began, false).instrument(span(&step)).await?;
         match behind {
             None => Ok(()),
-            Some(Ok(behind)) => {
-                self.load_table(context, source, &behind_step, behind, behind_began, true).instrument(span(&behind_step)).await
-            }
-            Some(Err(error)) => Err(self.failed(context, &behind_step, StepKind::Extract, behind_began, error).await),
+            Some(behind) => self.load_table(context, source, &behind_step, behind, behind_began, true).instrument(span(&behind_step)).await,
         }
     }
 
@@ -107,7 +108,7 @@ impl Engine {
             // What a killed process landed is used only if its bytes are what the manifest says.
             let snapshot = self.parts.landing.open(&landed.manifest).await?;
             self.parts.landing.verify(snapshot.manifest()).await?;
-            let is_of_moments = snapshot.is_of_several_attempts();
+            let is_of_moments = snapshot.manifest().is_of_moments;
             return Ok(Extracted {
                 snapshot: Some(snapshot),
                 checkpoint: None,
@@ -131,7 +132,7 @@ impl Engine {
         if let Some(reading) = self.continued(context, source, step, after.as_ref()).await? {
             started(reading.plan.rows_estimated);
             return self
-                .landed_or_given_up(context, step, self.land(context, source, step, reading.plan, after, reading.slices).await)
+                .landed_or_given_up(context, step, self.land(context, source, step, reading.plan, after, Some(reading.slices)).await)
                 .await;
         }
         let request = Request {
@@ -156,13 +157,13 @@ impl Engine {
         }
         started(plan.rows_estimated);
         // One slice is finished with its reading.
-        if plan.is_resumable && behind.is_none() && plan.slices.len() > 1 {
+        if plan.resumable_as.is_some() && behind.is_none() && plan.slices.len() > 1 {
             self.begin_reading(context, step, &plan, after.as_ref(), contract).await?;
         }
-        self.landed_or_given_up(context, step, self.land(context, source, step, plan, after, Vec::new()).await).await
+        self.landed_or_given_up(context, step, self.land(context, source, step, plan, after, None).await).await
     }
 
-    /// Reads a plan's slices, apart from those that are landed already.
+    /// Reads a plan's slices, apart from those that an earlier attempt landed, if it continues one.
     pub(super) async fn land(
         &self,
         context: &Arc<RunContext>,
@@ -170,8 +171,11 @@ impl Engine {
         step: &str,
         plan: ExtractPlan,
         after: Option<Checkpoint>,
-        landed: Vec<LandedSlice>,
+        continued: Option<Vec<LandedSlice>>,
     ) -> Result<Extracted> {
+        // Also where nothing of the earlier attempt can be used: the plan is as old as that.
+        let is_of_moments = continued.is_some();
+        let landed = continued.unwrap_or_default();
         let contract = source.extractor.contract().clone();
         let folder = self.attempt_folder(context, step);
         let ExtractPlan { slices, checkpoint, is_changes, mut summary, .. } = plan;
@@ -250,12 +254,11 @@ impl Engine {
             self.parts.observer.event(&Event::Warning { message: message.clone() });
             context.warnings.lock().expect("no holder of this lock panics").push(message);
         }
-        let manifest = Manifest { after, ..Manifest::new(&context.run, step, contract, is_changes) };
+        let manifest = Manifest { after, is_of_moments, ..Manifest::new(&context.run, step, contract, is_changes) };
         let snapshot = writer.finish(manifest, &rejected, checkpoint).await?;
         let rejected = rejected.len() as u64;
         self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: snapshot.manifest_key().to_owned(), rejected }]).await?;
         failpoint::reached("ledger.after_landed");
-        let is_of_moments = !landed.is_empty();
         Ok(Extracted { snapshot: Some(snapshot), checkpoint: None, rejected, resumed: false, is_of_moments, note: summary, meter })
     }
 

@@ -135,7 +135,7 @@ impl Engine {
             slices_wanted: self.settings.slices_in_flight_max,
         };
         let plan = source.extractor.plan(&request, None).await?;
-        let extracted = self.land(context, source, step, plan, None, Vec::new()).await?;
+        let extracted = self.land(context, source, step, plan, None, None).await?;
         let Some(snapshot) = extracted.snapshot else {
             return Err(Error::new(&BUG, format!("{step} landed nothing")));
         };

@@ -146,7 +146,7 @@ impl Extractor for TestExtractor {
             slices,
             checkpoint: request.window.is_none().then_some(Checkpoint { upper: Cursor::Number(newest), fingerprint: None }),
             is_changes: false,
-            is_resumable: after.is_none() && request.window.is_none() && self.source.resumable.load(Ordering::Relaxed),
+            resumable_as: (after.is_none() && request.window.is_none() && self.source.resumable.load(Ordering::Relaxed)).then(String::new),
             rows_estimated: None,
             summary: "numbers".to_owned(),
             statement: String::new(),

@@ -42,7 +42,7 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
             slices: Vec::new(),
             checkpoint: Some(after.clone()),
             is_changes: false,
-            is_resumable: false,
+            resumable_as: None,
             rows_estimated: Some(0),
             summary,
             statement,
@@ -110,7 +110,7 @@ pub(super) fn plan(inner: &Inner, request: &Request, after: Option<&Checkpoint>)
         slices,
         checkpoint: (request.window.is_none() && positions.is_none()).then_some(checkpoint),
         is_changes: false,
-        is_resumable: false,
+        resumable_as: None,
         rows_estimated: match &positions {
             Some(positions) => Some(positions.len() as u64),
             None => (wanted == Wanted::All).then_some(scan.rows),

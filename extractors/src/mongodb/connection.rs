@@ -23,6 +23,7 @@ use crate::calm::calm;
 #[derive(Clone)]
 pub struct Connection {
     database: Database,
+    hosts: String,
     cuts: SharedCuts,
     capture: Option<CaptureOptions>,
     consistent_snapshot: bool,
@@ -44,10 +45,13 @@ impl Connection {
             return Err(Error::new(&URL, "neither the MongoDB connection string nor the source's section names a database")
                 .hint("Set `database` in the source's section."));
         };
+        let mut hosts: Vec<String> = client_options.hosts.iter().map(ToString::to_string).collect();
+        hosts.sort_unstable();
         let client = Client::with_options(client_options)
             .map_err(|error| Failure::of(&error).about("the MongoDB connection string cannot be used"))?;
         let connection = Self {
             database: client.database(&name),
+            hosts: hosts.join(","),
             cuts: SharedCuts::default(),
             capture: options.capture.clone(),
             consistent_snapshot: options.consistent_snapshot,
@@ -57,6 +61,11 @@ impl Connection {
         };
         connection.command(doc! {"ping": 1}, "the MongoDB server could not be asked for a sign of life").await?;
         Ok(connection)
+    }
+
+    /// The deployment's members as the connection string names them.
+    pub(super) fn hosts(&self) -> &str {
+        &self.hosts
     }
 
     /// The server's version, such as `8.0.4`.

@@ -23,6 +23,7 @@ use super::filter::{self, Bound};
 use super::log::{self, CaptureOptions, Change, Chunk};
 use super::read;
 use crate::bson::{self, CursorField, CursorValue};
+use crate::origin;
 
 /// Fewest documents that are worth a slice of their own.
 const SLICE_ROWS_MIN: u64 = 1_000;
@@ -110,6 +111,23 @@ impl MongoExtractor {
                 ),
             )),
         }
+    }
+
+    /// What slices of the collection depend on beside its contract: the deployment, the collection itself (made anew, it has another UUID), the key.
+    async fn origin(&self, uuid: Option<Bson>) -> String {
+        let uuid = match uuid {
+            Some(uuid) => Some(uuid),
+            // Users who may not list collections see names only; then the names have to do.
+            None => {
+                let command = doc! {"listCollections": 1, "filter": {"name": &self.collection}, "nameOnly": false};
+                let reply = self.connection.ask(command).await.ok();
+                let batch = reply.as_ref().and_then(|reply| reply.get_document("cursor").ok()?.get_array("firstBatch").ok());
+                let entry = batch.and_then(|batch| batch.first()?.as_document());
+                entry.and_then(|entry| entry.get_document("info").ok()?.get("uuid").cloned())
+            }
+        };
+        let uuid = uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
+        origin::digest(&[self.connection.hosts(), self.connection.database().name(), &self.collection, &uuid], self.key.as_ref())
     }
 
     /// The server's time in microseconds: that of its last operation, which all members agree on, or else its clock's.
@@ -294,7 +312,9 @@ impl Extractor for MongoExtractor {
                 let summary = format!("the whole collection up to {}", describe(cursor, upper));
                 let plan = self.planned(filters, checkpoint, rows_estimated, summary, statement).await?;
                 // An identifier never changes, so a document stays in its slice; one that changes meanwhile has a cursor beyond the checkpoint.
-                Ok(ExtractPlan { is_resumable: !self.contract.key.is_empty() && !is_view, ..plan })
+                let is_resumable = !self.contract.key.is_empty() && !is_view;
+                let resumable_as = if is_resumable { Some(self.origin(None).await) } else { None };
+                Ok(ExtractPlan { resumable_as, ..plan })
             }
             Some(before) => {
                 let lookback = if cursor.is_time() { request.lookback_us } else { 0 };
@@ -319,6 +339,9 @@ impl Extractor for MongoExtractor {
     async fn resume(&self, plan: &ExtractPlan) -> Result<bool> {
         let found = self.look().await?;
         let Some(checkpoint) = plan.checkpoint.as_ref().filter(|_| !found.is_view) else { return Ok(false) };
+        if plan.resumable_as != Some(self.origin(found.uuid.clone()).await) {
+            return Ok(false);
+        }
         let cut = self.connection.cuts().current(&self.connection, self.number).await?;
         let is_by_log = matches!(checkpoint.upper, Cursor::Log(_));
         match &self.capture {
@@ -431,7 +454,7 @@ impl MongoExtractor {
                 let (filters, rows_estimated) = self.plan_whole(Document::new(), request, false).await?;
                 let plan = self.planned(filters, Some(checkpoint), rows_estimated, summary, format!("find in {place}")).await?;
                 // An identifier never changes, so a document stays in its slice; what becomes of it is in the stream behind the checkpoint.
-                Ok(ExtractPlan { is_resumable: true, ..plan })
+                Ok(ExtractPlan { resumable_as: Some(self.origin(found.uuid.clone()).await), ..plan })
             }
             Change::Documents { checkpoint, summary, chunks, count } => {
                 let slice =
@@ -443,7 +466,7 @@ impl MongoExtractor {
                     slices,
                     checkpoint: Some(checkpoint),
                     is_changes: true,
-                    is_resumable: false,
+                    resumable_as: None,
                     rows_estimated: Some(count),
                     summary,
                     statement,
@@ -484,7 +507,7 @@ impl MongoExtractor {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(ExtractPlan { slices, checkpoint, is_changes: false, is_resumable: false, rows_estimated, summary, statement })
+        Ok(ExtractPlan { slices, checkpoint, is_changes: false, resumable_as: None, rows_estimated, summary, statement })
     }
 }
 

@@ -231,7 +231,7 @@ impl Extractor for SearchExtractor {
                 slices: Vec::new(),
                 checkpoint,
                 is_changes: false,
-                is_resumable: false,
+                resumable_as: None,
                 rows_estimated: Some(0),
                 summary,
                 statement,
@@ -254,7 +254,7 @@ impl Extractor for SearchExtractor {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(ExtractPlan { slices, checkpoint, is_changes: false, is_resumable: false, rows_estimated: Some(rows), summary, statement })
+        Ok(ExtractPlan { slices, checkpoint, is_changes: false, resumable_as: None, rows_estimated: Some(rows), summary, statement })
     }
 
     async fn read(&self, slice: &Slice, quarantine: &Quarantine) -> Result<BatchStream> {

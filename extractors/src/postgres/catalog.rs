@@ -233,7 +233,7 @@ impl Catalog<'_> {
             _ => None,
         });
         let questions: Vec<String> = enumerations
-            .map(|(oid, name)| format!("SELECT {oid}, hashenum(label), label::text FROM unnest(enum_range(NULL::{name})) AS label"))
+            .map(|(oid, name)| format!("SELECT {oid}, pg_catalog.hashenum(label), label::text FROM pg_catalog.unnest(pg_catalog.enum_range(NULL::{name})) AS label"))
             .collect();
         if questions.is_empty() {
             return Ok(HashMap::new());

@@ -30,6 +30,7 @@ use super::statement::{Selection, identifier, literal, position, selection, show
 use super::table::{CHUNK, Capture, Planned, PostgresTable};
 use super::types::PostgresType;
 use crate::nearest::nearest;
+use crate::origin;
 
 /// Why a checkpoint cannot move on, and what to do.
 const HIDDEN: &str = "a transaction is open whose beginning this role cannot see (GRANT pg_read_all_stats lets it)";
@@ -224,7 +225,7 @@ impl Planner<'_> {
                 slices,
                 checkpoint: Some(checkpoint),
                 is_changes: true,
-                is_resumable: false,
+                resumable_as: None,
                 rows_estimated: Some(keys),
                 summary,
                 statement,
@@ -303,8 +304,8 @@ impl Planner<'_> {
             })
             .collect::<Result<Vec<_>>>()?;
         let Decided { checkpoint, summary, .. } = decided;
-        let is_resumable = is_captured && is_by_place && checkpoint.is_some();
-        let plan = ExtractPlan { slices, checkpoint, is_changes: false, is_resumable, rows_estimated, summary, statement };
+        let resumable_as = (is_captured && is_by_place && checkpoint.is_some()).then(|| self.origin(&list));
+        let plan = ExtractPlan { slices, checkpoint, is_changes: false, resumable_as, rows_estimated, summary, statement };
         Ok(Made { plan, columns, chunks: Vec::new() })
     }
 
@@ -315,6 +316,9 @@ impl Planner<'_> {
         let selection = self.table.selection(&relation)?;
         let range: Option<Range> = plan.slices.first().and_then(|slice| serde_json::from_value(slice.range.clone()).ok());
         let Some(storage) = range.and_then(|range| range.storage) else { return Ok(None) };
+        if plan.resumable_as != Some(self.origin(&selection.list)) {
+            return Ok(None);
+        }
         if storage != self.storage(&relation).await? {
             return Ok(None);
         }
@@ -324,6 +328,11 @@ impl Planner<'_> {
             Err(error) if error.code() == &SLOT => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// What slices of the table depend on beside its contract and where its rows lie. What is selected tells the form in which values are sent.
+    fn origin(&self, list: &str) -> String {
+        origin::digest(&[list], self.table.key.as_ref())
     }
 
     async fn storage(&mut self, relation: &Relation) -> Result<Storage> {
@@ -402,7 +411,7 @@ impl Planner<'_> {
             slices,
             checkpoint: None,
             is_changes: false,
-            is_resumable: false,
+            resumable_as: None,
             rows_estimated: Some(positions.len() as u64),
             summary: "rows that were rejected before".to_owned(),
             statement: by_key("…").query,

@@ -96,7 +96,7 @@ pub(super) fn selection(contract: &Contract, columns: &[Column]) -> Selection {
         let is_key = readers.iter().any(|declared| contract.key.contains(&declared.name));
         let labels: Option<Labels> = column.labels.clone().filter(|_| matches!(cast, Cast::Plain) && !is_key);
         list.push(match cast {
-            Cast::Plain if labels.is_some() => format!("hashenum({})", identifier(&column.name)),
+            Cast::Plain if labels.is_some() => format!("pg_catalog.hashenum({})", identifier(&column.name)),
             Cast::Plain => identifier(&column.name),
             Cast::To(name) => format!("{}::{name}", identifier(&column.name)),
             Cast::Jsonb => format!("to_jsonb({})", identifier(&column.name)),
