@@ -23,6 +23,19 @@ use pipeline_core::window::{Timestamp, Window};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row, SqliteConnection};
 
+/// How long another process may hold the file.
+const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Between two attempts to open it.
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// SQLITE_BUSY, in any of its extended forms (`sqlite3.h`: the low byte is the primary code).
+fn is_busy(error: &sqlx::Error) -> bool {
+    const BUSY: u32 = 5;
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == BUSY)
+}
+
 /// The ledger in a SQLite file.
 #[derive(Debug)]
 pub(crate) struct SqliteLedger {
@@ -47,9 +60,16 @@ impl SqliteLedger {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(std::time::Duration::from_secs(10));
+            .busy_timeout(BUSY_MAX);
         // One connection: SQLite has one writer anyhow, and entries then keep the order in which they were given.
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(|error| ledger_error(file, &error))?;
+        let began = std::time::Instant::now();
+        let pool = loop {
+            match SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await {
+                // Two processes that make the same file at once: SQLite does not wait when it changes the journal's mode.
+                Err(error) if is_busy(&error) && began.elapsed() < BUSY_MAX => tokio::time::sleep(BUSY_PAUSE).await,
+                connected => break connected.map_err(|error| ledger_error(file, &error))?,
+            }
+        };
         let ledger = Self { pool, file: file.to_path_buf(), clock, locks: Mutex::default() };
         schema::prepare(&ledger.pool, file).await?;
         Ok(ledger)
