@@ -19,6 +19,23 @@ fn request() -> RunRequest {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_file_that_many_make_at_once_is_made_once_and_opened_by_all() {
+    for _ in 0..10 {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ledger.db");
+        let opening: Vec<_> = (0..8)
+            .map(|_| {
+                let file = file.clone();
+                tokio::spawn(async move { SqliteLedger::open(&file, Arc::new(SystemClock)).await.map(drop) })
+            })
+            .collect();
+        for opened in opening {
+            opened.await.unwrap().unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn entries_come_back_and_their_indexes_follow() {
     let folder = tempfile::tempdir().unwrap();
