@@ -1,6 +1,7 @@
 //! Change capture from PostgreSQL: deletions and all reach lake, marts and warehouse, whatever the program dies of on the way.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use pipeline_tests::{Postgres, Project, RedshiftDouble, S3};
 use serde_json::Value;
@@ -40,8 +41,7 @@ impl World {
         s3.create_bucket(BUCKET);
         let warehouse = RedshiftDouble::start(&s3);
         let mut project = Project::new();
-        let models = project.folder().join("models");
-        std::fs::create_dir_all(&models).unwrap();
+        let models = project.empty_models();
         std::fs::write(
             models.join("takings.sql"),
             "SELECT store_id, count(*) AS receipts, CAST(sum(amount) AS decimal(22,2)) AS amount FROM till.receipts GROUP BY store_id\n",
@@ -59,7 +59,6 @@ impl World {
             .profile("live")
             .environment("TILL_URL", postgres.url("till"))
             .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
-            .set("project.models", models.to_str().unwrap())
             .set("sources.till.kind", "postgres")
             .set("sources.till.url", "env:TILL_URL")
             .set("sources.till.capture", "log")
@@ -162,12 +161,10 @@ fn a_transaction_of_a_million_changes_takes_no_more_memory_than_one_of_a_tenth()
         "CREATE TABLE receipts (id bigint PRIMARY KEY, note text); INSERT INTO receipts VALUES (1, 'first'); CREATE PUBLICATION pipeline FOR TABLE receipts",
     );
     let mut project = Project::new();
-    let models = project.folder().join("models");
-    std::fs::create_dir_all(&models).unwrap();
+    project.empty_models();
     project
         .environment("TILL_URL", postgres.url("till"))
         .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
-        .set("project.models", models.to_str().unwrap())
         .set("project.memory_limit", "256 MiB")
         .set("sources.till.kind", "postgres")
         .set("sources.till.url", "env:TILL_URL")
@@ -187,7 +184,8 @@ fn a_transaction_of_a_million_changes_takes_no_more_memory_than_one_of_a_tenth()
         peaks.push(planned.memory_bytes_peak);
     }
     assert!(peaks[0] > 0 && peaks[1] < peaks[0] + MORE_BYTES_MAX, "{peaks:?}");
-    let left = project.folder().join(".pipeline/work/changes").read_dir().map_or(0, Iterator::count);
+    let spilled: PathBuf = [".pipeline", "work", "changes"].iter().collect();
+    let left = project.folder().join(spilled).read_dir().expect("keys were kept on disk").count();
     assert_eq!(left, 0, "files without a name are left behind by nothing");
 }
 

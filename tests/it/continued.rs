@@ -31,12 +31,10 @@ impl World {
         let baskets: Vec<Document> = (0..DOCUMENTS).map(|n| doc! {"_id": identifier(n), "n": n, "at": moment(0)}).collect();
         mongo.insert("floor", "baskets", &baskets);
         let mut project = Project::new();
-        let models = project.folder().join("models");
-        std::fs::create_dir_all(&models).unwrap();
+        project.empty_models();
         project
             .environment("FLOOR_URL", mongo.url())
             .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
-            .set("project.models", models.to_str().unwrap())
             .set("sources.floor.kind", "mongodb")
             .set("sources.floor.url", "env:FLOOR_URL")
             .set("sources.floor.database", "floor")
@@ -251,12 +249,10 @@ impl Till {
              CREATE PUBLICATION pipeline FOR TABLE receipts",
         );
         let mut project = Project::new();
-        let models = project.folder().join("models");
-        std::fs::create_dir_all(&models).unwrap();
+        project.empty_models();
         project
             .environment("TILL_URL", postgres.url("till"))
             .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
-            .set("project.models", models.to_str().unwrap())
             .set("project.slices_in_flight", 1)
             .set("sources.till.kind", "postgres")
             .set("sources.till.url", "env:TILL_URL")

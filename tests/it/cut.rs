@@ -24,8 +24,7 @@ impl World {
         );
         mongo.insert("basket", "orders", &[doc! {"_id": "o-first", "total": 1, "updatedAt": DateTime::now()}]);
         let mut project = Project::new();
-        let models = project.folder().join("models");
-        std::fs::create_dir_all(&models).unwrap();
+        let models = project.empty_models();
         std::fs::write(
             models.join("paid.sql"),
             "SELECT coalesce(o.order_id, p.order_id) AS order_id, o.order_id IS NOT NULL AS has_order, p.order_id IS NOT NULL AS has_payment \
@@ -44,7 +43,6 @@ impl World {
             .environment("BASKET_URL", format!("{}&appName=test", mongo.url()))
             .environment("TILL_URL", postgres.url("till"))
             .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
-            .set("project.models", models.to_str().unwrap())
             .set("sources.basket.kind", "mongodb")
             .set("sources.basket.url", "env:BASKET_URL")
             .set("sources.basket.database", "basket")

@@ -9,13 +9,11 @@ use pipeline_tests::{Certificates, FaultProxy, Mongo, MongoRelay, Outcome, Poole
 /// A project with one table of a database and one of a deployment.
 fn project(postgres: &str, mongo: &str) -> Project {
     let mut project = Project::new();
-    let models = project.folder().join("models");
-    std::fs::create_dir_all(&models).unwrap();
+    project.empty_models();
     project
         .environment("TILL_URL", postgres)
         .environment("FLOOR_URL", mongo)
         .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
-        .set("project.models", models.to_str().unwrap())
         .set("sources.till.kind", "postgres")
         .set("sources.till.url", "env:TILL_URL")
         .set("sources.till.tables.receipts.key", vec!["id"])

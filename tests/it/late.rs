@@ -12,10 +12,8 @@ fn world(lookback: &str) -> (Project, Postgres) {
          INSERT INTO payments VALUES (5001, 1, now())",
     );
     let mut project = Project::new();
-    let models = project.folder().join("models");
-    std::fs::create_dir_all(&models).unwrap();
+    project.empty_models();
     project
-        .set("project.models", models.to_str().unwrap())
         .environment("TILL_URL", postgres.url("till"))
         .set("sources.till.kind", "postgres")
         .set("sources.till.url", "env:TILL_URL")

@@ -25,13 +25,11 @@ impl World {
              INSERT INTO \"Receipts\" SELECT i % 2, 'it''s ' || i, CASE WHEN i < 10 THEN i ELSE i * 10000000000 END FROM generate_series(0, 12) AS i",
         );
         let mut project = Project::new();
-        let models = project.folder().join("models");
-        std::fs::create_dir_all(&models).unwrap();
+        project.empty_models();
         project
             .environment("FLOOR_URL", mongo.url())
             .environment("TILL_URL", postgres.url("till"))
             .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
-            .set("project.models", models.to_str().unwrap())
             .set("project.max_rejected", "50%")
             .set("sources.floor.kind", "mongodb")
             .set("sources.floor.url", "env:FLOOR_URL")

@@ -18,8 +18,7 @@ impl World {
         let baskets: Vec<Document> = (0..60).map(|n| doc! {"_id": format!("b{n}"), "storeId": n % 5, "note": "ł".repeat(20)}).collect();
         mongo.insert("floor", "baskets", &baskets);
         let mut project = Project::new();
-        let models = project.folder().join("models");
-        std::fs::create_dir_all(&models).unwrap();
+        let models = project.empty_models();
         std::fs::write(models.join("stores.sql"), "SELECT store_id, count(*) AS baskets FROM floor.baskets GROUP BY store_id\n").unwrap();
         std::fs::write(
             models.join("stores.toml"),
@@ -31,7 +30,6 @@ impl World {
         project
             .environment("FLOOR_URL", mongo.url())
             .environment("PIPELINE_PRIVACY_KEY", "a key of this test")
-            .set("project.models", models.to_str().unwrap())
             .set("sources.floor.kind", "mongodb")
             .set("sources.floor.url", "env:FLOOR_URL")
             .set("sources.floor.database", "floor")

@@ -67,6 +67,17 @@ impl Project {
         &self.folder
     }
 
+    /// A folder of models of the project's own, empty, to be filled or not.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn empty_models(&mut self) -> PathBuf {
+        let folder = self.folder().join("models");
+        std::fs::create_dir_all(&folder).expect("the project's folder can be written");
+        self.set("project.models", folder.to_str().expect("the folder is temporary, its name is plain"));
+        folder
+    }
+
     /// Sets a value of the configuration: `project.memory_limit`, `profiles.local.sources.shop.path`. Sections that are missing
     /// are made.
     ///

@@ -29,7 +29,7 @@ const BUSY_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 /// Between two attempts to open it.
 const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// SQLITE_BUSY, in any of its extended forms (`sqlite3.h`: the low byte is the primary code).
+/// `SQLITE_BUSY`, in any of its extended forms (`sqlite3.h`: the low byte is the primary code).
 fn is_busy(error: &sqlx::Error) -> bool {
     const BUSY: u32 = 5;
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());

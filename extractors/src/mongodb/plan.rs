@@ -113,6 +113,18 @@ impl MongoExtractor {
         }
     }
 
+    /// The collection as its change stream is asked about it.
+    fn captured<'a>(&'a self, options: &'a CaptureOptions, cut: Cut, found: &Found) -> log::Collection<'a> {
+        log::Collection {
+            connection: &self.connection,
+            name: &self.collection,
+            contract: &self.contract,
+            options,
+            cut,
+            uuid: found.uuid.clone(),
+        }
+    }
+
     /// What slices of the collection depend on beside its contract: the deployment, the collection itself (made anew, it has another UUID), the key.
     async fn origin(&self, uuid: Option<Bson>) -> String {
         let uuid = match uuid {
@@ -346,14 +358,7 @@ impl Extractor for MongoExtractor {
         let is_by_log = matches!(checkpoint.upper, Cursor::Log(_));
         match &self.capture {
             Some(capture) if is_by_log => {
-                let collection = log::Collection {
-                    connection: &self.connection,
-                    name: &self.collection,
-                    contract: &self.contract,
-                    options: capture,
-                    cut,
-                    uuid: found.uuid,
-                };
+                let collection = self.captured(capture, cut, &found);
                 // Only if the stream still tells what became of the documents that were read.
                 match log::decide(collection, Some(checkpoint)).await {
                     Ok(Change::Documents { .. }) => {}
@@ -438,14 +443,7 @@ impl MongoExtractor {
                 .hint("Set `capture = \"cursor\"` in the table's section."));
         }
         let cut = self.connection.cuts().current(&self.connection, self.number).await?;
-        let collection = log::Collection {
-            connection: &self.connection,
-            name: &self.collection,
-            contract: &self.contract,
-            options: capture,
-            cut,
-            uuid: found.uuid.clone(),
-        };
+        let collection = self.captured(capture, cut, found);
         let change = log::decide(collection, after).await?;
         let state = self.state_at(cut);
         match change {
