@@ -168,6 +168,31 @@ fn a_killed_first_reading_goes_on_and_ends_as_the_collection_is() {
 }
 
 #[test]
+fn slices_of_another_collection_or_with_hashes_of_another_key_are_not_used() {
+    for capture in ["log", "cursor"] {
+        for change in ["nothing", "key", "collection"] {
+            let mut world = World::start(capture);
+            world.project.set("sources.floor.tables.baskets.columns.who", "text pii hash");
+            world.project.set("profiles.local.project.privacy.key", "env:PIPELINE_PRIVACY_KEY");
+            world.project.kill_at("ledger.after_slice", 1, &["run", "nightly"]);
+            let same: Vec<Document> = (0..DOCUMENTS).map(|n| doc! {"_id": identifier(n), "n": -n, "at": moment(0)}).collect();
+            match change {
+                "key" => drop(world.project.environment("PIPELINE_PRIVACY_KEY", "another key")),
+                "collection" => {
+                    world.mongo.insert("floor", "others", &same);
+                    world.project.set("sources.floor.tables.baskets.collection", "others");
+                }
+                _ => {}
+            }
+            let report = world.run();
+            let note = step(&report, "extract floor.baskets")["note"].as_str().unwrap();
+            assert_eq!(note.contains("had been landed before"), change == "nothing", "{capture}, {change}: {note}");
+            assert_eq!(report["status"], "done");
+        }
+    }
+}
+
+#[test]
 fn a_death_at_every_point_of_a_continued_reading_is_mended() {
     for point in [
         "run.after_cut",
