@@ -146,7 +146,8 @@ pub enum Cursor {
 /// What a reading will do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExtractPlan {
-    /// The parts, each for one worker. Empty when there is nothing to read.
+    /// The parts, each for one worker. None when nothing is to be read, and what is there stays as it is: a table that is read whole and has no rows
+    /// has a slice without rows.
     pub slices: Vec<Slice>,
     /// The checkpoint that holds once all slices are loaded; None when a fixed window is read, which moves no checkpoint.
     pub checkpoint: Option<Checkpoint>,

@@ -73,6 +73,29 @@ impl Drop for Inner {
     }
 }
 
+/// Rows that were taken out of a quarantine, in an order that does not depend on which worker was first. They count as the step's until they are
+/// dropped or put into another.
+#[derive(Debug, Default)]
+pub struct Drained {
+    rejected: Vec<Rejected>,
+    bytes: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl std::ops::Deref for Drained {
+    type Target = [Rejected];
+
+    fn deref(&self) -> &[Rejected] {
+        &self.rejected
+    }
+}
+
+impl Drop for Drained {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 impl Quarantine {
     /// An empty quarantine.
     #[must_use]
@@ -116,15 +139,22 @@ impl Quarantine {
         self.inner.lock().expect("no holder of this lock panics").rejected.len() as u64
     }
 
-    /// Takes all rows out, in an order that does not depend on which worker was first.
+    /// Takes all rows out.
     #[must_use]
-    pub fn drain(&self) -> Vec<Rejected> {
+    pub fn drain(&self) -> Drained {
         let mut inner = self.inner.lock().expect("no holder of this lock panics");
         let bytes = std::mem::take(&mut inner.bytes);
-        inner.held.fetch_sub(bytes, Ordering::Relaxed);
         let mut rejected = std::mem::take(&mut inner.rejected);
         rejected.sort_by(|a, b| (&a.position, &a.column).cmp(&(&b.position, &b.column)));
-        rejected
+        Drained { rejected, bytes, held: Arc::clone(&inner.held) }
+    }
+
+    /// Puts in what was taken out of a [`part`](Self::part) of this step: it counts already.
+    pub fn put(&self, mut drained: Drained) {
+        let mut inner = self.inner.lock().expect("no holder of this lock panics");
+        debug_assert!(Arc::ptr_eq(&inner.held, &drained.held), "rows of another step");
+        inner.bytes += std::mem::take(&mut drained.bytes);
+        inner.rejected.append(&mut drained.rejected);
     }
 
     /// The schema of quarantine files: `position`, `column`, `reason`, `format`, `raw`, `raw_bytes`, `fields`.
@@ -249,8 +279,12 @@ mod tests {
         first.reject(&table, rejected(third, "at")).unwrap();
         broken.reject(&table, rejected(third, "at")).unwrap();
         second.reject(&table, rejected(third / 2, "at")).unwrap();
-        let take_over = |part: &Quarantine| part.drain().into_iter().for_each(|row| whole.reject(&table, row).unwrap());
-        take_over(&first);
+        let drained = first.drain();
+        let error = second.reject(&table, rejected(third, "on the way")).unwrap_err();
+        assert_eq!(error.code(), &REJECTED, "what is on its way counts");
+        drop(second.drain());
+        second.reject(&table, rejected(third / 2, "at")).unwrap();
+        whole.put(drained);
         let error = second.reject(&table, rejected(third, "day")).unwrap_err();
         assert_eq!(error.code(), &REJECTED);
         assert!(error.message().contains("more than 64 MiB"), "{}", error.message());
@@ -258,7 +292,7 @@ mod tests {
         drop((first, second, broken));
         let again = whole.part();
         again.reject(&table, rejected(third, "at")).unwrap();
-        take_over(&again);
+        whole.put(again.drain());
         assert_eq!((whole.rows(), again.rows()), (2, 0));
         assert_eq!(whole.drain().len(), 2);
         again.reject(&table, rejected(QUARANTINE_BYTES_MAX / 2, "at")).unwrap();

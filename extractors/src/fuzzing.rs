@@ -162,7 +162,7 @@ pub fn copy_binary(bytes: &[u8]) {
         let mut decoder = postgres::copy::Decoder::new(&contract, &columns, Some(key())).expect("the contract can be read");
         let ended = rest.chunks(size).try_for_each(|chunk| decoder.push(chunk)).and_then(|()| decoder.finish()).is_ok();
         let batches: Vec<_> = std::iter::from_fn(|| decoder.take_batch()).collect();
-        let rejected = decoder.quarantine().drain();
+        let rejected = decoder.quarantine().drain().to_vec();
         let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
         assert!(!ended || (rows + rejected.len()) as u64 == decoder.tuples(), "a row is here or in quarantine");
         (ended, batches, rejected)

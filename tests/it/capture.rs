@@ -145,6 +145,13 @@ fn changes_and_deletions_reach_lake_mart_and_warehouse_once() {
     world.postgres.execute("till", "TRUNCATE receipts; INSERT INTO receipts VALUES (1, 1, 1, 'only')");
     assert_eq!(world.run()["status"], "done");
     world.assert_everywhere("after a truncation");
+    world.postgres.execute("till", "TRUNCATE receipts");
+    assert_eq!(world.run()["status"], "done");
+    assert_eq!(world.project.value("SELECT count(*) AS n FROM till.receipts"), "0");
+    world.assert_everywhere("after a truncation with nothing behind it");
+    world.postgres.execute("till", "INSERT INTO receipts VALUES (2, 1, 1, 'again')");
+    world.run();
+    world.assert_everywhere("after the first row of an emptied table");
     assert!(world.behind_bytes() < 1 << 20, "the server need not keep what is loaded");
     let healthy = world.project.pipeline(&["doctor", "nightly", "--output", "json"]);
     assert!(healthy.stdout.contains(SLOT) && healthy.stdout.contains("behind and keeps"), "{healthy}");

@@ -102,6 +102,31 @@ fn a_run_that_is_continued_later_keeps_its_first_cut() {
     assert_eq!(world.run()["status"], "unchanged");
 }
 
+/// A document that changed between two attempts is newer than the first cut; the slice that it was in is read by the second.
+#[test]
+fn a_document_that_changed_before_its_slice_was_read_is_not_missing_from_the_run_that_goes_on() {
+    let world = World::start();
+    let earlier = DateTime::from_millis(1_700_000_000_000);
+    let identifier = |n: u32| {
+        let mut bytes = [0; 12];
+        bytes[..4].copy_from_slice(&(1_700_000_000 + n).to_be_bytes());
+        bson::oid::ObjectId::from_bytes(bytes)
+    };
+    let orders: Vec<_> = (0..4_000).map(|n| doc! {"_id": identifier(n), "total": 1, "updatedAt": earlier}).collect();
+    world.mongo.insert("basket", "orders", &orders);
+    world.sell("o-before");
+    world.project.kill_at("ledger.after_slice", 1, &["run", "nightly"]);
+    for n in [0, 3_999] {
+        world.mongo.update("basket", "orders", doc! {"_id": identifier(n)}, doc! {"$set": {"total": 2, "updatedAt": DateTime::now()}});
+    }
+    let run = world.run();
+    assert_eq!(run["resumed"], true, "{run}");
+    assert_eq!(world.project.value("SELECT count(*) AS n FROM basket.orders"), "4002");
+    assert_eq!(world.project.value("SELECT sum(total) AS n FROM basket.orders"), "4004");
+    world.run();
+    assert_eq!(world.project.value("SELECT sum(total) AS n FROM basket.orders"), "4004");
+}
+
 #[test]
 fn no_mart_shows_half_of_an_order_while_orders_come_in() {
     let world = World::start();

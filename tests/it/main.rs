@@ -7,6 +7,7 @@ mod architecture;
 mod capture;
 mod continued;
 mod cut;
+mod emptied;
 mod gentle;
 mod late;
 mod loaders;

@@ -15,8 +15,8 @@ use crate::name::TableName;
 impl Engine {
     /// Makes the sources keep what the run shall see, and writes down what that is.
     ///
-    /// A run that is continued keeps its first cut: what it landed before is as old. A window of a backfill has none: its end lies
-    /// behind all of them.
+    /// A run that is continued keeps its first cut: what it landed before is as old. Tables whose reading goes on show what is there now, as every
+    /// row that changed meanwhile does, and are read up to the cut of this attempt. A window of a backfill has none: its end lies behind all of them.
     pub(super) async fn take_cut(&self, context: &RunContext, sources: &HashMap<TableName, SourceTable>) -> Result<()> {
         if context.request.window.is_some() {
             return Ok(());
@@ -44,6 +44,7 @@ impl Engine {
             self.append(context, &[Entry::CutTaken { cut, sources: taken }]).await?;
         }
         context.cut.get_or_init(|| cut);
+        context.cut_now.get_or_init(|| earliest);
         failpoint::reached("run.after_cut");
         Ok(())
     }

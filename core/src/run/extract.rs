@@ -63,9 +63,9 @@ impl Engine {
         let began = Instant::now();
         let landed = self.with_retries(&step, || self.extract(context, source, &step, None)).instrument(span(&step)).await;
         let behind_began = Instant::now();
-        let behind = match landed.as_ref().ok().and_then(Extracted::to_follow) {
-            Some(after) => {
-                let reading = self.with_retries(&behind_step, || self.extract(context, source, &behind_step, Some(&after)));
+        let behind = match landed.as_ref().ok().and_then(Extracted::followed) {
+            Some(followed) => {
+                let reading = self.with_retries(&behind_step, || self.extract(context, source, &behind_step, Some(&followed)));
                 Some(reading.instrument(span(&behind_step)).await)
             }
             None => None,
@@ -102,8 +102,8 @@ impl Engine {
         error
     }
 
-    /// Brings what a step reads into the landing: since the last checkpoint as the request says, or, to catch up, since `behind`.
-    async fn extract(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str, behind: Option<&Checkpoint>) -> Result<Extracted> {
+    /// Brings what a step reads into the landing: since the last checkpoint as the request says, or what changed behind another reading.
+    async fn extract(&self, context: &Arc<RunContext>, source: &SourceTable, step: &str, behind: Option<&Followed>) -> Result<Extracted> {
         if let Some(landed) = context.state.landed(step) {
             // What a killed process landed is used only if its bytes are what the manifest says.
             let snapshot = self.parts.landing.open(&landed.manifest).await?;
@@ -121,7 +121,7 @@ impl Engine {
         }
         let contract = source.extractor.contract();
         let after = match (behind, context.request.full_refresh, context.request.window) {
-            (Some(behind), _, _) => Some(behind.clone()),
+            (Some(behind), _, _) => Some(behind.checkpoint.clone()),
             (None, true, _) | (None, _, Some(_)) => None,
             (None, false, None) => self.parts.ledger.checkpoint(&self.parts.pipeline, &contract.table).await?,
         };
@@ -132,19 +132,23 @@ impl Engine {
         if let Some(reading) = self.continued(context, source, step, after.as_ref()).await? {
             started(reading.plan.rows_estimated);
             return self
-                .landed_or_given_up(context, step, self.land(context, source, step, reading.plan, after, Some(reading.slices)).await)
+                .landed_or_given_up(context, step, self.land(context, source, step, reading.plan, after, Some(reading.slices), None).await)
                 .await;
         }
+        let cut = if behind.is_some() { &context.cut_now } else { &context.cut };
         let request = Request {
             window: context.request.window,
             rejected: None,
-            cut: context.cut.get().copied().flatten(),
+            cut: cut.get().copied().flatten(),
             lookback_us: source.lookback_us,
             slices_wanted: self.settings.slices_in_flight_max,
         };
-        let plan = source.extractor.plan(&request, after.as_ref()).await?;
+        let mut plan = source.extractor.plan(&request, after.as_ref()).await?;
         failpoint::reached("extract.after_plan");
-        if plan.slices.is_empty() {
+        if plan.slices.is_empty() && behind.is_some() {
+            // Nothing is landed too: a later attempt must not ask again for what the source may have forgotten since.
+            plan.is_changes = true;
+        } else if plan.slices.is_empty() {
             return Ok(Extracted {
                 snapshot: None,
                 checkpoint: plan.checkpoint,
@@ -160,10 +164,11 @@ impl Engine {
         if plan.resumable_as.is_some() && behind.is_none() && plan.slices.len() > 1 {
             self.begin_reading(context, step, &plan, after.as_ref(), contract).await?;
         }
-        self.landed_or_given_up(context, step, self.land(context, source, step, plan, after, None).await).await
+        self.landed_or_given_up(context, step, self.land(context, source, step, plan, after, None, behind).await).await
     }
 
     /// Reads a plan's slices, apart from those that an earlier attempt landed, if it continues one.
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing, and a struct would only rename them")]
     pub(super) async fn land(
         &self,
         context: &Arc<RunContext>,
@@ -172,6 +177,7 @@ impl Engine {
         plan: ExtractPlan,
         after: Option<Checkpoint>,
         continued: Option<Vec<LandedSlice>>,
+        behind: Option<&Followed>,
     ) -> Result<Extracted> {
         // Also where nothing of the earlier attempt can be used: the plan is as old as that.
         let is_of_moments = continued.is_some();
@@ -227,8 +233,8 @@ impl Engine {
                             engine.slice_landed(&context, &step, LandedSlice { index: slice.index, parts, quarantine }).await?;
                             failpoint::reached("ledger.after_slice");
                         }
-                        let table = &extractor.contract().table;
-                        rejected.into_iter().try_for_each(|row| quarantine.reject(table, row))
+                        quarantine.put(rejected);
+                        Ok(())
                     }
                     .instrument(span),
                 );
@@ -242,7 +248,7 @@ impl Engine {
         let rejected = quarantine.drain();
         let rows_before: u64 = landed.iter().flat_map(|slice| &slice.parts).map(|part| part.rows).sum();
         let rows = rows_before + meter.rows.load(Ordering::Relaxed);
-        check_rejected(&contract.table.to_string(), rows, &rejected, source.rejected_share_max)?;
+        check_rejected(&contract.table.to_string(), rows, &rejected, behind, source.rejected_share_max)?;
         if !rejected.is_empty() {
             let message = format!(
                 "{} of {} rows of \"{}\" did not fit and went to quarantine\n    {}",
@@ -355,24 +361,33 @@ impl Engine {
             report.bytes = manifest.bytes;
             report.status = if extracted.resumed { StepStatus::Resumed } else { StepStatus::Done };
         }
-        let nothing = extracted.snapshot.as_ref().is_none_or(|snapshot| snapshot.manifest().rows == 0);
-        // A table that was read and found empty must exist all the same, or models could not read it.
-        let exists = self.parts.lake.marker(&self.parts.pipeline, &contract.table).await?.is_some();
-        if nothing && exists {
+        let to_load = match extracted.snapshot {
+            None => None,
+            Some(snapshot) => {
+                let replaces = context.request.full_refresh && !is_following;
+                let mode = table_mode(context, contract, checkpoint.as_ref(), snapshot.manifest().is_changes, replaces)?;
+                // No rows are something to load in the place of others. And a table that was found empty must exist, or models could not read it.
+                let is_needed = snapshot.manifest().rows > 0
+                    || mode == Mode::Replace
+                    || self.parts.lake.marker(&self.parts.pipeline, &contract.table).await?.is_none();
+                is_needed.then_some((snapshot, mode))
+            }
+        };
+        if to_load.is_none() {
             report.status = StepStatus::Unchanged;
         }
         self.finish_step(context, report).await?;
-        if let Some(snapshot) = extracted.snapshot.filter(|_| !nothing || !exists) {
-            let replaces = context.request.full_refresh && !is_following;
-            let mode = table_mode(context, contract, checkpoint.as_ref(), snapshot.manifest().is_changes, replaces)?;
+        if let Some((snapshot, mode)) = to_load {
             self.load(context, &self.parts.lake, step, &snapshot, contract, &Layout::default(), mode).await?;
         }
         if let Some(checkpoint) = checkpoint.filter(|_| context.request.window.is_none()) {
             let stored = self.parts.ledger.checkpoint(&self.parts.pipeline, &contract.table).await?;
-            // A checkpoint never goes back, unless everything was read anew, as it is when the table is read in another way than before.
+            // A checkpoint never goes back, unless everything was read anew, as it is when the table is read in another way than before. Where an
+            // attempt of this run has stored one already, the source may have forgotten what lies before it.
+            let is_anew = context.request.full_refresh && !is_following && !context.state.is_advanced(&contract.table);
             let forward = stored.as_ref().is_none_or(|stored| {
                 let same_kind = std::mem::discriminant(&checkpoint.upper) == std::mem::discriminant(&stored.upper);
-                checkpoint.upper >= stored.upper || !same_kind || context.request.full_refresh
+                checkpoint.upper >= stored.upper || !same_kind || is_anew
             });
             if forward {
                 if stored.as_ref() != Some(&checkpoint) {
@@ -444,23 +459,36 @@ pub(super) struct Extracted {
     meter: Arc<Meter>,
 }
 
+/// The reading that another one follows.
+#[derive(Debug, Clone)]
+pub(super) struct Followed {
+    /// What changed after this is read.
+    checkpoint: Checkpoint,
+    accepted: u64,
+    rejected: u64,
+}
+
 impl Extracted {
-    /// Where what changed since begins, if it has to be read behind it.
-    fn to_follow(&self) -> Option<Checkpoint> {
-        self.snapshot.as_ref().filter(|_| self.is_of_moments)?.manifest().checkpoint.clone()
+    /// What has to be followed by what changed since, if it does.
+    fn followed(&self) -> Option<Followed> {
+        let manifest = self.snapshot.as_ref().filter(|_| self.is_of_moments)?.manifest();
+        Some(Followed { checkpoint: manifest.checkpoint.clone()?, accepted: manifest.rows, rejected: self.rejected })
     }
 }
 
-fn check_rejected(table: &str, accepted: u64, rejected: &[Rejected], share_max: f64) -> Result<()> {
-    let all = accepted + rejected.len() as u64;
+/// Refuses a table of which too much was rejected: what follows a reading counts with it.
+fn check_rejected(table: &str, accepted: u64, rejected: &[Rejected], behind: Option<&Followed>, share_max: f64) -> Result<()> {
+    let (accepted_before, rejected_before) = behind.map_or((0, 0), |followed| (followed.accepted, followed.rejected));
+    let rejected_all = rejected_before + rejected.len() as u64;
+    let all = accepted_before + accepted + rejected_all;
     #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 53 bits")]
-    let share = if all == 0 { 0.0 } else { rejected.len() as f64 / all as f64 };
+    let share = if all == 0 { 0.0 } else { rejected_all as f64 / all as f64 };
     if share <= share_max {
         return Ok(());
     }
     let mut error = Error::new(
         &REJECTED,
-        format!("{} of {all} rows of table \"{table}\" did not fit, more than the allowed {}%", rejected.len(), share_max * 100.0),
+        format!("{rejected_all} of {all} rows of table \"{table}\" did not fit, more than the allowed {}%", share_max * 100.0),
     );
     for cause in causes(rejected) {
         error = error.caused_by(cause);

@@ -167,6 +167,8 @@ struct RunContext {
     readings: Mutex<BTreeMap<String, Reading>>,
     /// What is newer waits for the next run.
     cut: OnceLock<Option<Timestamp>>,
+    /// The same of this attempt alone.
+    cut_now: OnceLock<Option<Timestamp>>,
     reports: Mutex<Vec<StepReport>>,
     warnings: Mutex<Vec<String>>,
     /// Destinations that gave no answer: as what error, and when.
@@ -272,6 +274,7 @@ impl Engine {
             readings: Mutex::new(state.unloaded().map(|(step, reading)| (step.clone(), reading.clone())).collect()),
             state,
             cut: OnceLock::new(),
+            cut_now: OnceLock::new(),
             reports: Mutex::default(),
             warnings: Mutex::default(),
             away: Mutex::default(),

@@ -72,6 +72,7 @@ impl Engine {
             state: RunState::default(),
             readings: Mutex::default(),
             cut: OnceLock::new(),
+            cut_now: OnceLock::new(),
             reports: Mutex::default(),
             warnings: Mutex::default(),
             away: Mutex::default(),
@@ -135,7 +136,7 @@ impl Engine {
             slices_wanted: self.settings.slices_in_flight_max,
         };
         let plan = source.extractor.plan(&request, None).await?;
-        let extracted = self.land(context, source, step, plan, None, None).await?;
+        let extracted = self.land(context, source, step, plan, None, None, None).await?;
         let Some(snapshot) = extracted.snapshot else {
             return Err(Error::new(&BUG, format!("{step} landed nothing")));
         };

@@ -1,6 +1,6 @@
 //! The state of a run: a pure fold over its entries.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,7 @@ pub struct RunState {
     landed: HashMap<String, Landed>,
     planned: HashMap<String, Planned>,
     loaded: HashMap<(String, String), Receipt>,
+    advanced: HashSet<TableName>,
 }
 
 /// A snapshot that exists.
@@ -125,8 +126,10 @@ impl RunState {
                 self.loaded.insert((step.clone(), destination.clone()), receipt.clone());
             }
             Entry::RunFinished { status, .. } => self.status = Some(*status),
-            Entry::CheckpointAdvanced { .. }
-            | Entry::ModelDone { .. }
+            Entry::CheckpointAdvanced { table, .. } => {
+                self.advanced.insert(table.clone());
+            }
+            Entry::ModelDone { .. }
             | Entry::RejectedSettled { .. }
             | Entry::RowsLate { .. }
             | Entry::SchemaChanged { .. }
@@ -159,6 +162,12 @@ impl RunState {
     pub fn is_read(&self, table: &TableName) -> bool {
         let step = extract_step(table);
         self.landed(&step).is_some() && (self.reading(&step).is_none() || self.landed(&follow_step(table)).is_some())
+    }
+
+    /// Whether an attempt of this run has stored a table's checkpoint.
+    #[must_use]
+    pub fn is_advanced(&self, table: &TableName) -> bool {
+        self.advanced.contains(table)
     }
 
     /// The snapshot that a step has landed.

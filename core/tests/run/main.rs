@@ -2,17 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails, as it should")]
 
 mod memory;
+mod readings;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use futures::TryStreamExt;
 use memory::{MemoryLedger, MemoryLoader, Rows, TestClock, TestModels, TestSource, objects};
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
-use pipeline_core::error::{BUG, Code, ErrorKind};
-use pipeline_core::landing::{LANDING, Landing};
+use pipeline_core::error::ErrorKind;
+use pipeline_core::landing::Landing;
 use pipeline_core::name::TableName;
 use pipeline_core::run::{
     BackfillRequest, Destination, Engine, EngineSettings, Parts, Resume, RunKind, RunRequest, RunStatus, Selection, Stop, Unobserved,
@@ -129,49 +129,6 @@ async fn a_death_after_any_ledger_entry_is_mended_by_the_next_run() {
 }
 
 #[tokio::test]
-async fn a_death_in_a_reading_that_can_be_continued_costs_only_slices_that_were_not_landed() {
-    let resumable = || {
-        let world = World::new();
-        world.source.resumable.store(true, Ordering::Relaxed);
-        *world.source.rejected.lock().unwrap() = 3;
-        world
-    };
-    let undisturbed = resumable();
-    undisturbed.run().await;
-    let entries = undisturbed.ledger.len();
-    let mut continued = 0;
-    for dies_after in 0..entries {
-        let world = resumable();
-        *world.ledger.dies_after.lock().unwrap() = Some(dies_after);
-        drop(world.engine().run(request(), Resume::Continue).await);
-        world.ledger.revive();
-        let landed = world.ledger.slices_landed();
-        world.source.reads.lock().unwrap().clear();
-        // Rows of both halves change, and one is new: whatever is read when, the run ends with the table as it is.
-        for (id, at) in [(0, 100), (1, 101), (70, 102)] {
-            world.source.rows.lock().unwrap().insert(id, (id + 1000, at));
-        }
-        let (report, error) = world.engine().run(request(), Resume::Continue).await.unwrap();
-        assert!(error.is_none(), "{error:?}");
-        let read = world.source.reads.lock().unwrap().clone();
-        assert!(landed.iter().all(|half| !read.contains(half)), "after {dies_after} entries: {landed:?} landed, {read:?} read");
-        if landed == [0] {
-            continued += 1;
-            let step = |name: &str| report.steps.iter().find(|step| step.name == name).unwrap();
-            let extract = step("extract shop.numbers");
-            assert!(extract.note.contains("1 of its 2 slices had been landed before"), "{extract:?}");
-            // A row that changed before its slice was read is not in it; the lookback brings three rows again.
-            assert_eq!((extract.rows_rejected, extract.rows_out, step("follow shop.numbers").rows_out), (3, 19, 6), "{extract:?}");
-            world.check();
-        }
-        world.run().await;
-        world.check();
-        assert_eq!(world.run().await, RunStatus::Unchanged, "after {dies_after} entries");
-    }
-    assert_eq!(continued, 1, "a death between the two slices was among them");
-}
-
-#[tokio::test]
 async fn a_model_that_was_landed_before_a_table_moved_is_made_again_by_the_next_run() {
     for entries in 1.. {
         let world = World::new();
@@ -190,50 +147,6 @@ async fn a_model_that_was_landed_before_a_table_moved_is_made_again_by_the_next_
         world.run().await;
         world.check();
     }
-}
-
-#[tokio::test]
-async fn a_run_after_a_failed_one_reads_what_was_not_landed_unless_all_is_asked_for() {
-    let broken = async |code: &'static Code, times: u32| {
-        let world = World::new();
-        world.source.resumable.store(true, Ordering::Relaxed);
-        *world.source.breaks.lock().unwrap() = Some((1, code, times));
-        let (_, error) = world.engine().run(request(), Resume::Continue).await.unwrap();
-        assert_eq!(error.is_some(), *world.source.reads.lock().unwrap() == [0]);
-        world
-    };
-    let again = async |world: &World, request: RunRequest, resume: Resume| {
-        *world.source.breaks.lock().unwrap() = None;
-        let (report, error) = world.engine().run(request, resume).await.unwrap();
-        assert!(error.is_none() && !report.resumed, "{error:?}");
-        world.check();
-        (world.source.reads.lock().unwrap().clone(), report.warnings)
-    };
-    // Within one run: the second attempt of the table goes on.
-    let world = broken(&LANDING, 2).await;
-    assert_eq!(*world.source.reads.lock().unwrap(), [0, 1]);
-    world.check();
-    let world = broken(&BUG, 9).await;
-    assert_eq!(again(&world, request(), Resume::Continue).await.0, [0, 1]);
-    // Also over a run that does not come to it.
-    let world = broken(&BUG, 9).await;
-    world.run_nothing().await;
-    assert_eq!(again(&world, request(), Resume::Continue).await.0, [0, 1]);
-    for (request, resume) in [(RunRequest { full_refresh: true, ..request() }, Resume::Continue), (request(), Resume::Restart)] {
-        let world = broken(&BUG, 9).await;
-        assert_eq!(again(&world, request, resume).await.0, [0, 0, 1]);
-    }
-    // The source says no.
-    let world = broken(&BUG, 9).await;
-    world.source.resumable.store(false, Ordering::Relaxed);
-    assert_eq!(again(&world, request(), Resume::Continue).await.0, [0, 0, 1]);
-    // What lies in the landing is not what was written.
-    let world = broken(&BUG, 9).await;
-    let landed: Vec<_> = world.store.list(None).try_collect().await.unwrap();
-    let part = landed.iter().find(|object| object.location.as_ref().contains("part-")).unwrap();
-    world.store.put(&part.location, "other bytes".into()).await.unwrap();
-    let (read, warnings) = again(&world, request(), Resume::Continue).await;
-    assert!(read == [0, 0, 1] && warnings.iter().any(|warning| warning.contains("slice 0 is read again")), "{read:?} {warnings:?}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pipeline_core::batch::BatchStream;
 use pipeline_core::clock::Clock;
 use pipeline_core::contract::{Column, ColumnType, Contract, Privacy};
-use pipeline_core::error::{Code, Error, Result};
+use pipeline_core::error::{BUG, Code, Error, Result};
 use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Extractor, Request, Slice};
 use pipeline_core::landing::{LANDING, Snapshot};
 use pipeline_core::late::LateRows;
@@ -74,6 +74,10 @@ pub(crate) struct TestSource {
     /// The halves of the whole that were read, each time to its end.
     pub(crate) reads: Arc<Mutex<Vec<i64>>>,
     pub(crate) breaks: Arc<Mutex<Option<Break>>>,
+    /// With what error the readings behind a checkpoint fail.
+    pub(crate) breaks_behind: Arc<Mutex<Option<&'static Code>>>,
+    /// What it was told that is safe: it does not go back behind that.
+    forgotten: Arc<AtomicI64>,
 }
 
 impl TestSource {
@@ -85,6 +89,8 @@ impl TestSource {
             resumable: Arc::default(),
             reads: Arc::default(),
             breaks: Arc::default(),
+            breaks_behind: Arc::default(),
+            forgotten: Arc::new(AtomicI64::new(i64::MIN)),
         }
     }
 }
@@ -124,6 +130,11 @@ impl Extractor for TestExtractor {
     }
 
     async fn plan(&self, request: &Request, after: Option<&Checkpoint>) -> Result<ExtractPlan> {
+        if let Some(Checkpoint { upper: Cursor::Number(upper), .. }) = after
+            && *upper < self.source.forgotten.load(Ordering::Relaxed)
+        {
+            return Err(Error::new(&BUG, "the source has forgotten what it is asked for"));
+        }
         let rows = self.source.rows.lock().unwrap();
         let newest = rows.values().map(|row| row.1).max().unwrap_or(0);
         let (from, to) = match (request.window, after) {
@@ -166,6 +177,11 @@ impl Extractor for TestExtractor {
             *times -= 1;
             return Err(Error::new(code, "the source broke"));
         }
+        if number("from") != i64::MIN
+            && let Some(code) = *self.source.breaks_behind.lock().unwrap()
+        {
+            return Err(Error::new(code, "the source broke"));
+        }
         if number("from") == i64::MIN {
             self.source.reads.lock().unwrap().push(number("half"));
         }
@@ -192,6 +208,13 @@ impl Extractor for TestExtractor {
             }
         }
         Ok(BatchStream::of(self.contract.schema(), vec![batch(&self.contract, &rows)]))
+    }
+
+    async fn committed(&self, checkpoint: &Checkpoint) -> Result<()> {
+        if let Cursor::Number(upper) = checkpoint.upper {
+            self.source.forgotten.fetch_max(upper, Ordering::Relaxed);
+        }
+        Ok(())
     }
 }
 
@@ -324,6 +347,7 @@ impl Loader for MemoryLoader {
         }
         let base = stored.as_ref().map(|stored| stored.0.revision);
         let mut rows = stored.map(|stored| stored.1).unwrap_or_default();
+        let before = rows.clone();
         match load.mode {
             Mode::Changes => assert_eq!(base, load.base, "changes must stand on the revision they were computed from"),
             Mode::Replace => rows.clear(),
@@ -346,7 +370,7 @@ impl Loader for MemoryLoader {
                 }
             }
         }
-        let moved = receipt.rows_written + receipt.rows_deleted > 0;
+        let moved = receipt.rows_written + receipt.rows_deleted > 0 || rows != before;
         if moved || load.mode == Mode::Changes || base.is_none() {
             let marker = Marker { revision: load.id.revision, digest: load.id.digest.clone() };
             tables.insert(load.id.table.clone(), (marker, rows));

@@ -60,6 +60,10 @@ pub(super) fn by_place(relation: &Relation, list: &str, conditions: &[String], w
         }
     }
     cuts.extend(open.map(|(group, _)| group));
+    if cuts.is_empty() {
+        // A partitioned table without partitions is empty, which somebody has to say.
+        cuts.push(whole(relation, list, conditions, &format!("{}, which has no partitions", relation.name)));
+    }
     cuts
 }
 
@@ -129,6 +133,7 @@ mod tests {
         );
         assert_eq!(queries(&by_place(&relation(&[10], true), "a", &[], 8)), ["SELECT a FROM ONLY \"s\".\"p0\""]);
         assert_eq!(queries(&by_place(&relation(&[0], true), "a", &[], 8)), ["SELECT a FROM ONLY \"s\".\"p0\""]);
+        assert_eq!(queries(&by_place(&relation(&[], true), "a", &[], 8)), ["SELECT a FROM \"s\".\"t\""]);
     }
 
     #[test]

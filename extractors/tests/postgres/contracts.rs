@@ -51,7 +51,7 @@ pub(crate) fn decode<'a>(
     }
     decoder.finish()?;
     batches.extend(decoder.take_batch());
-    Ok((concat_batches(&contract.schema(), &batches).unwrap(), quarantine.drain()))
+    Ok((concat_batches(&contract.schema(), &batches).unwrap(), quarantine.drain().to_vec()))
 }
 
 /// A source of this server, whose connections are called `name`.

@@ -63,7 +63,7 @@ pub(crate) async fn holds(extractor: &dyn Extractor, rows: usize, slices_min: us
         let (first, second) = (Quarantine::new(), Quarantine::new());
         let batch = read_slice(extractor, slice, &first).await.unwrap();
         assert_eq!(batch, read_slice(extractor, slice, &second).await.unwrap(), "a slice read twice is the same");
-        assert_eq!(first.drain(), second.drain(), "and rejects the same rows");
+        assert_eq!(*first.drain(), *second.drain(), "and rejects the same rows");
         for key in keys(&batch) {
             assert!(seen.insert(key.clone()), "row {key} is in two slices");
         }

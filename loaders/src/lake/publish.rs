@@ -137,8 +137,13 @@ async fn already(lake: &Lake, table: &DeltaTable, load: &Load, detail: &Detail) 
             format!("lake table \"{name}\" stands at revision {}, and the changes were computed from {}", at(stored), at(load.base)),
         ));
     }
-    // A merge without a difference leaves the table as it is, marker and all.
-    if load.mode == Mode::Merge && detail.rows == 0 && marker.is_some() {
+    // A merge without a difference leaves the table as it is, marker and all; so does nothing in the place of nothing.
+    let is_as_it_was = match load.mode {
+        Mode::Merge => detail.rows == 0,
+        Mode::Replace => detail.rows == 0 && table.snapshot().is_ok_and(|state| state.log_data().num_files() == 0),
+        Mode::Append | Mode::Changes => false,
+    };
+    if is_as_it_was && marker.is_some() {
         return Ok(Some(receipt(load, detail)));
     }
     Ok(None)

@@ -186,8 +186,14 @@ async fn publishing_twice_has_the_effect_of_once_and_older_loads_are_fenced_off(
     assert_eq!(place.lake.publish(&staged).await.unwrap_err().kind(), ErrorKind::Conflict);
     let other = place.load(&[(6, Some(600), 1)], Mode::Append, 2, Some(1)).await.unwrap_err();
     assert_eq!(other.kind(), ErrorKind::Conflict, "another load may not pass under the same revision");
+    let revision = async || place.lake.marker("p", &contract().table).await.unwrap().unwrap().revision;
     place.load(&[], Mode::Replace, 3, Some(2)).await.unwrap();
     assert!(place.rows().await.is_empty());
+    assert_eq!(revision().await, 3);
+    place.load(&[], Mode::Replace, 4, Some(3)).await.unwrap();
+    assert_eq!(revision().await, 3, "nothing in the place of nothing is no commit");
+    place.load(&[(7, Some(700), 1)], Mode::Replace, 4, Some(3)).await.unwrap();
+    assert_eq!(place.rows().await, "|7|7.00|sku-7|");
 }
 
 #[tokio::test]
