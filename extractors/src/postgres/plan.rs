@@ -3,8 +3,8 @@
 //! # What the checkpoint promises
 //! Everything that the snapshot shows up to the checkpoint has been read, and the checkpoint is not beyond the beginning of any transaction
 //! that the snapshot does not show: a row that such a transaction writes with the time of its beginning still comes. What
-//! writes older times than its transaction's beginning is the lookback's business. Numbers as cursors have no such bound: a sequence's
-//! number that is committed late is lost, unless the table has a lookback by time.
+//! writes older times than its transaction's beginning is the lookback's business. Numbers as cursors have neither: a sequence's number that is
+//! committed late is lost, and tables where that can happen are captured from the log or read by a time.
 //!
 //! A checkpoint's fingerprint is a digest of the places and versions (`ctid`, `xmin`) of the rows within the lookback: if it is the same next
 //! time, and nothing is newer, nothing is read.
