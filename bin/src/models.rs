@@ -9,6 +9,7 @@ use pipeline_core::batch::BatchStream;
 use pipeline_core::config::Config;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::Result;
+use pipeline_core::ledger::Basis;
 use pipeline_core::model::{Computed, ModelNode, Models};
 use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
@@ -18,7 +19,7 @@ use pipeline_transforms::lake::LakeModels as OverTables;
 use pipeline_transforms::lineage::Lineage;
 use pipeline_transforms::model::ModelSet;
 use pipeline_transforms::model::rules::Rules;
-use pipeline_transforms::session::{EmptyTable, Engine, Options, Session, TableProvider, Tables};
+use pipeline_transforms::session::{Difference, EmptyTable, Engine, Options, Pinned, Session, TableProvider, Tables};
 use pipeline_transforms::why::Why;
 
 /// The lake's tables as the query engine opens them.
@@ -37,6 +38,19 @@ impl Tables for LakeTables {
     async fn open(&self, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
         self.lake.provider(table).await
     }
+
+    async fn state(&self, table: &TableName) -> Result<Option<String>> {
+        self.lake.state(table).await
+    }
+
+    async fn pin(&self, table: &TableName) -> Result<Option<Pinned>> {
+        Ok(self.lake.pin(table).await?.map(|(state, rows)| Pinned { state, rows }))
+    }
+
+    async fn difference(&self, table: &TableName, since: &str, now: &str) -> Result<Option<Difference>> {
+        let sides = self.lake.difference(table, since, now).await?;
+        Ok(sides.map(|(before, after)| Difference { before, after }))
+    }
 }
 
 /// No table at all: enough to plan against contracts.
@@ -50,6 +64,18 @@ impl Tables for NoTables {
     }
 
     async fn open(&self, _table: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(None)
+    }
+
+    async fn state(&self, _table: &TableName) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    async fn pin(&self, _table: &TableName) -> Result<Option<Pinned>> {
+        Ok(None)
+    }
+
+    async fn difference(&self, _table: &TableName, _since: &str, _now: &str) -> Result<Option<Difference>> {
         Ok(None)
     }
 }
@@ -159,8 +185,12 @@ impl Models for LakeModels {
         self.inner.check(made).await
     }
 
-    async fn compute(&self, table: &TableName, as_of: Timestamp) -> Result<Computed> {
-        self.inner.compute(table, as_of).await
+    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>) -> Result<Computed> {
+        self.inner.compute(table, as_of, since).await
+    }
+
+    async fn state(&self, table: &TableName) -> Result<Option<String>> {
+        self.inner.state(table).await
     }
 
     async fn export(&self, table: &TableName) -> Result<BatchStream> {

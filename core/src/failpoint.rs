@@ -29,6 +29,7 @@ pub const NAMES: &[&str] = &[
     "ledger.after_checkpoint",
     "extract.after_committed",
     "model.after_compute",
+    "model.before_stored",
     "replay.before_settled",
     "run.before_finish",
 ];

@@ -77,6 +77,9 @@ pub enum Entry {
         manifest: String,
         /// Rows rejected on the way.
         rejected: u64,
+        /// Of a model: what was read for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        read: Option<String>,
     },
     /// A step's snapshot is about to be published: its revision is taken, also if the process dies now.
     LoadPlanned {
@@ -102,6 +105,13 @@ pub enum Entry {
         table: TableName,
         /// How far.
         checkpoint: Checkpoint,
+    },
+    /// The lake holds a model's result as it follows from these states of its inputs.
+    ModelStored {
+        /// The model.
+        table: TableName,
+        /// What the next run can go on from.
+        basis: Basis,
     },
     /// A model's tables are up to date with these inputs.
     ModelDone {
@@ -154,6 +164,15 @@ pub enum Entry {
     },
 }
 
+/// What a stored result of a model was made from. Both texts belong to whoever computes models, and are compared, never read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
+    /// The model and the states of all it read.
+    pub read: String,
+    /// The state of its own table since.
+    pub own: String,
+}
+
 /// Why rejected rows need nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -196,7 +215,7 @@ pub struct RunOverview {
 /// - Entries are never changed or removed, and are read in the order they were appended.
 /// - `append` is durable when it returns, and refuses an older epoch than the pipeline's newest with
 ///   [`FENCED`](crate::load::FENCED). All entries of one call are written, or none.
-/// - `checkpoint`, `model_state`, `late_rows` and `windows_done` are what the entries say, never something apart.
+/// - `checkpoint`, `model_state`, `model_basis`, `late_rows` and `windows_done` are what the entries say, never something apart.
 #[async_trait]
 pub trait Ledger: Debug + Send + Sync {
     /// Takes the pipeline's lease, fencing off a holder that is dead.
@@ -222,6 +241,9 @@ pub trait Ledger: Debug + Send + Sync {
 
     /// The state a model was last computed for.
     async fn model_state(&self, pipeline: &str, table: &TableName) -> Result<Option<String>>;
+
+    /// What a model's stored result was last made from.
+    async fn model_basis(&self, pipeline: &str, table: &TableName) -> Result<Option<Basis>>;
 
     /// How late rows of the table came in the latest `runs_max` runs that brought such rows, a measure for each.
     async fn late_rows(&self, pipeline: &str, table: &TableName, runs_max: usize) -> Result<Vec<LateRows>>;

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use crate::batch::BatchStream;
 use crate::contract::Contract;
 use crate::error::Result;
+use crate::ledger::Basis;
 use crate::load::Layout;
-use crate::name::TableName;
+use crate::name::{ColumnName, TableName};
 use crate::window::Timestamp;
 
 /// One model as the run loop sees it.
@@ -23,6 +24,8 @@ pub struct ModelNode {
     pub digest: String,
     /// Whether the result depends on the as-of instant.
     pub uses_as_of: bool,
+    /// The columns whose values tell one unit of recomputation from another, if the model is incremental.
+    pub incremental_by: Option<Vec<ColumnName>>,
     /// Hints for warehouses.
     pub layout: Layout,
 }
@@ -32,10 +35,14 @@ pub struct ModelNode {
 pub struct Computed {
     /// The changes against the table as it stands ([`Contract::changes_schema`]); empty if nothing changed.
     pub changes: BatchStream,
-    /// Rows of the new result.
+    /// Rows that were computed: of the whole result, or of the units that were computed anew.
     pub rows: u64,
     /// Warnings of data tests, in words.
     pub warnings: Vec<String>,
+    /// What was read, for [`Basis::read`].
+    pub read: String,
+    /// How it was computed, in words; empty if there is nothing to say.
+    pub note: String,
 }
 
 /// Computes models over the lake.
@@ -43,6 +50,8 @@ pub struct Computed {
 /// # Contract
 /// - `compute` sees the lake's tables as they stand when it is called, checks the result against contract and data tests
 ///   before it returns, and writes nothing that a reader can see. It may be called again after a crash.
+/// - With a basis, only what depends on the difference between then and now may be computed; the changes are the same as without.
+///   A basis that does not hold any more is no error: the model is computed whole.
 /// - Models are called in the order of their dependencies; independent ones may run at once.
 #[async_trait]
 pub trait Models: Debug + Send + Sync {
@@ -53,7 +62,10 @@ pub trait Models: Debug + Send + Sync {
     async fn check(&self, made: &BTreeSet<TableName>) -> Result<()>;
 
     /// Computes one model as of an instant and compares it with what the lake holds.
-    async fn compute(&self, table: &TableName, as_of: Timestamp) -> Result<Computed>;
+    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>) -> Result<Computed>;
+
+    /// Names the state of a table in the lake, as [`Basis::own`] keeps it; None if there is no such table yet.
+    async fn state(&self, table: &TableName) -> Result<Option<String>>;
 
     /// The whole table as the lake holds it, by its contract's schema, for a destination that has to start over.
     async fn export(&self, table: &TableName) -> Result<BatchStream>;

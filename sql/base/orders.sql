@@ -5,13 +5,6 @@ WITH refunds AS (
     GROUP BY order_id, currency
 ),
 
-first_completed_orders AS (
-    SELECT first_value(order_id ORDER BY placed_at, order_id) AS order_id
-    FROM shop.orders
-    WHERE status IN ('delivered', 'picked_up') AND customer_id IS NOT NULL AND placed_at IS NOT NULL
-    GROUP BY customer_id
-),
-
 typed_orders AS (
     SELECT
         o.*,
@@ -80,4 +73,4 @@ SELECT
 FROM typed_orders AS o
 LEFT JOIN platform.stores AS s ON o.store_id = s.id
 LEFT JOIN refunds AS r ON o.order_id = r.order_id AND o.currency = r.currency
-LEFT JOIN first_completed_orders AS f ON o.order_id = f.order_id
+LEFT JOIN customer_first_orders AS f ON o.order_id = f.order_id

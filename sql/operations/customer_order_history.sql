@@ -32,7 +32,9 @@ SELECT
     o.order_number,
     o.customer_id,
     CAST(
-        row_number() OVER (PARTITION BY o.customer_id ORDER BY o.placed_at NULLS LAST, o.order_id) AS BIGINT
+        row_number() OVER (
+            PARTITION BY coalesce(o.customer_id, o.order_id) ORDER BY o.placed_at NULLS LAST, o.order_id
+        ) AS BIGINT
     ) AS customer_order_number,
     c.tier AS customer_tier,
     c.created_at AS customer_since,

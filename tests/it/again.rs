@@ -1,12 +1,27 @@
 //! Running again: nothing changed, a little changed, windows, and deaths at every named point.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use pipeline_tests::{Answers, Project};
 
 const MARTS: [&str; 9] =
     ["orders", "order_items", "payments", "deliveries", "customers", "stores", "coverage_orders", "coverage_stores", "segment_birthdays"];
+
+const INCREMENTAL: [&str; 12] = [
+    "customer_first_orders",
+    "orders",
+    "order_items",
+    "order_status_events",
+    "payments",
+    "deliveries",
+    "loyalty_ledger",
+    "coverage_orders",
+    "coverage_stores",
+    "operations_hourly",
+    "customer_order_history",
+    "finance_reconciliation",
+];
 
 fn files(folder: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
@@ -80,9 +95,21 @@ fn changes_of_one_percent_move_only_themselves_and_equal_a_full_rebuild() {
         }
     }
     answers.assert_lake(&project);
+    // The first night computed all, the second only what the changes touch.
+    let notes: BTreeMap<&str, &str> =
+        changed["steps"].as_array().unwrap().iter().map(|step| (step["name"].as_str().unwrap(), step["note"].as_str().unwrap())).collect();
+    for model in INCREMENTAL {
+        let note = notes[format!("model {model}").as_str()];
+        assert!(note.contains(" units by ") || note.contains("has not changed"), "{model}: {note}");
+    }
+    assert!(notes["model orders"].contains("units by order_id computed anew"), "{notes:?}");
+    let planned = project.pipeline(&["plan", "nightly", "--output", "json"]).succeeded().json();
+    let how = |model: &str| planned["models"].as_array().unwrap().iter().find(|planned| planned["table"] == model).unwrap()["how"].clone();
+    assert_eq!(how("orders"), "touched units by order_id");
+    assert_eq!(how("customer_features"), "whole");
     let mut rebuilt = Project::new();
     generate(&mut rebuilt, &["--change-percent", "1"]).assert_lake(rebuilt.ran());
-    for mart in MARTS {
+    for mart in MARTS.into_iter().chain(INCREMENTAL) {
         let sql = format!("SELECT * FROM {mart}");
         assert_eq!(project.contents(&sql), rebuilt.contents(&sql), "{mart}");
     }
@@ -140,6 +167,7 @@ fn a_kill_at_every_point_of_a_run_is_mended_by_the_next() {
         ("model.after_compute", 1),
         ("lake.after_commit", 6),
         ("model.after_compute", 2),
+        ("model.before_stored", 3),
         ("run.before_finish", 1),
     ] {
         project.kill_at(point, count, &["run", "nightly"]);
@@ -149,7 +177,14 @@ fn a_kill_at_every_point_of_a_run_is_mended_by_the_next() {
     assert_eq!(run(&project)["status"], "unchanged");
     // And once more over changes.
     let answers = generate(&mut project, &["--change-percent", "3"]);
-    for point in ["lake.after_commit", "ledger.after_landed", "load.after_publish", "ledger.after_checkpoint", "model.after_compute"] {
+    for point in [
+        "lake.after_commit",
+        "ledger.after_landed",
+        "load.after_publish",
+        "ledger.after_checkpoint",
+        "model.after_compute",
+        "model.before_stored",
+    ] {
         project.kill_at(point, 1, &["run", "nightly"]);
     }
     project.pipeline(&["run", "nightly"]).succeeded();

@@ -1,22 +1,38 @@
 //! The models over a lake, as the run loop wants them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
+use pipeline_core::ledger::Basis;
 use pipeline_core::model::{Computed, ModelNode, Models};
 use pipeline_core::name::TableName;
 use pipeline_core::window::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::compute::check_models;
+use crate::compute::{Parts, check_models};
 use crate::errors::MODEL_INPUT;
 use crate::lineage::Lineage;
 use crate::model::{Model, ModelSet};
-use crate::session::{Engine, Session, Tables};
+use crate::session::{Engine, Pinned, Session, Tables};
 use crate::why::{Asking, Why};
+
+/// Where more than this share of a model's units would be computed anew, all of them are: it saves telling them apart.
+const UNITS_SHARE_MAX: f64 = 0.5;
+
+/// What a result was made from.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Read {
+    /// The version of the program: functions may change with it.
+    program: String,
+    /// The model's digest.
+    digest: String,
+    /// The state of each table that it read.
+    inputs: BTreeMap<String, String>,
+}
 
 /// A set of models, the engine that computes them, and the tables they read and compare themselves with.
 #[derive(Debug)]
@@ -77,6 +93,37 @@ impl LakeModels {
         Box::pin(asking.why(table, key)).await
     }
 
+    /// Computes only the units that changed rows touch, if the model says how, and all is known that this takes.
+    async fn parts(&self, session: &Session, model: &Model, read: &Read, since: Option<&Basis>, current: Option<Pinned>) -> Result<Parts> {
+        let Some(incremental) = &model.incremental else { return Ok(Parts::Whole(None)) };
+        let whole = |reason: &str| Ok(Parts::Whole(Some(reason.to_owned())));
+        let (Some(since), Some(current)) = (since, current) else { return whole("there is no earlier result to go on from") };
+        let Ok(then) = serde_json::from_str::<Read>(&since.read) else { return whole("another version of the program made the table") };
+        if then.program != read.program {
+            return whole("another version of the program made the table");
+        }
+        if then.digest != read.digest {
+            return whole("its statement, contract or parameters changed");
+        }
+        if since.own != current.state {
+            return whole("its table was changed from outside");
+        }
+        let mut differences = BTreeMap::new();
+        for input in &model.inputs {
+            let (Some(before), Some(now)) = (then.inputs.get(&input.to_string()), read.inputs.get(&input.to_string())) else {
+                return whole(&format!("\"{input}\" is new"));
+            };
+            if before == now {
+                continue;
+            }
+            match self.tables.difference(input, before, now).await? {
+                Some(difference) => differences.insert(input.clone(), difference),
+                None => return whole(&format!("what changed in \"{input}\" cannot be told")),
+            };
+        }
+        Box::pin(session.compute_parts(model, incremental, current.rows, &differences, UNITS_SHARE_MAX)).await
+    }
+
     fn model(&self, table: &TableName) -> Result<&Model> {
         self.models.get(table).ok_or_else(|| Error::new(&BUG, format!("there is no model \"{table}\"")))
     }
@@ -93,9 +140,32 @@ impl Models for LakeModels {
         check_models(&session, &self.models, &self.sources, made).await
     }
 
-    async fn compute(&self, table: &TableName, as_of: Timestamp) -> Result<Computed> {
-        let current = self.tables.open(table).await?;
-        self.session(as_of).compute(self.model(table)?, current).await
+    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>) -> Result<Computed> {
+        let model = self.model(table)?;
+        let session = self.session(as_of);
+        let mut read = Read { program: env!("CARGO_PKG_VERSION").to_owned(), digest: model.digest.clone(), inputs: BTreeMap::new() };
+        // All statements of this computation see the same rows, and those are what the result is said to be made from.
+        for input in &model.inputs {
+            if let Some(pinned) = self.tables.pin(input).await? {
+                session.register_table(input.schema(), input.table(), pinned.rows);
+                read.inputs.insert(input.to_string(), pinned.state);
+            }
+        }
+        let current = self.tables.pin(table).await?;
+        let mut computed = match self.parts(&session, model, &read, since, current.clone()).await? {
+            Parts::Computed(computed) => computed,
+            Parts::Whole(reason) => {
+                let computed = session.compute(model, current.map(|current| current.rows)).await?;
+                let note = reason.map(|reason| format!("computed whole: {reason}")).unwrap_or_default();
+                Computed { note, ..computed }
+            }
+        };
+        computed.read = serde_json::to_string(&read).map_err(|_| Error::new(&BUG, "what a model read could not be written down"))?;
+        Ok(computed)
+    }
+
+    async fn state(&self, table: &TableName) -> Result<Option<String>> {
+        self.tables.state(table).await
     }
 
     async fn export(&self, table: &TableName) -> Result<BatchStream> {

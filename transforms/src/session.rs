@@ -61,7 +61,8 @@ pub struct Options {
 /// The tables that statements can read, opened when a statement names them.
 ///
 /// # Contract
-/// `open` gives the table as it stands now and may be called at once for several tables.
+/// - `open` gives the table as it stands now and may be called at once for several tables.
+/// - A state names one content of one table for ever: equal states are equal rows. What else it is, nobody asks.
 #[async_trait]
 pub trait Tables: Debug + Send + Sync {
     /// Every table there is.
@@ -69,6 +70,34 @@ pub trait Tables: Debug + Send + Sync {
 
     /// A table's rows; None if nothing was loaded into it yet.
     async fn open(&self, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>>;
+
+    /// The state of a table as it stands now; None if nothing was loaded into it yet.
+    async fn state(&self, table: &TableName) -> Result<Option<String>>;
+
+    /// A table as it stands now: its rows stay these while the provider lives.
+    async fn pin(&self, table: &TableName) -> Result<Option<Pinned>>;
+
+    /// Rows that were there in the state `since` and rows that are there in the state `now`, in which all rows that differ are. A row that is in
+    /// both stands for nothing. None if one of the states cannot be read any more.
+    async fn difference(&self, table: &TableName, since: &str, now: &str) -> Result<Option<Difference>>;
+}
+
+/// A table in one of its states.
+#[derive(Debug, Clone)]
+pub struct Pinned {
+    /// The state's name.
+    pub state: String,
+    /// The rows.
+    pub rows: Arc<dyn TableProvider>,
+}
+
+/// Where the rows are in which two states of a table differ; None on a side where there are none.
+#[derive(Debug, Clone, Default)]
+pub struct Difference {
+    /// Rows of the earlier state.
+    pub before: Option<Arc<dyn TableProvider>>,
+    /// Rows of the later state.
+    pub after: Option<Arc<dyn TableProvider>>,
 }
 
 /// Memory, spill folder and settings, shared by sessions.
@@ -259,13 +288,18 @@ impl Session {
         &self.engine
     }
 
+    /// A table that statements can read.
+    pub(crate) async fn provider(&self, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
+        let found = self.catalog.get(table.schema()).table(table.table()).await;
+        found.map_err(|error| failure(format!("table \"{table}\" cannot be opened"), error))
+    }
+
     /// Whether a statement can read the table: it is in the lake, or was registered.
     ///
     /// # Errors
     /// What kept it from being opened.
     pub async fn has(&self, table: &TableName) -> Result<bool> {
-        let found = self.catalog.get(table.schema()).table(table.table()).await;
-        found.map(|table| table.is_some()).map_err(|error| failure(format!("table \"{table}\" cannot be opened"), error))
+        Ok(self.provider(table).await?.is_some())
     }
 }
 

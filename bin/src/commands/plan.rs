@@ -6,7 +6,7 @@ use pipeline_core::error::Result;
 use pipeline_core::extract::Request;
 use pipeline_core::late::{self, LateRows, LookbackProposal};
 use pipeline_core::load::{Change, Layout, Load, LoadId, Mode};
-use pipeline_core::model::Models;
+use pipeline_core::model::{ModelNode, Models};
 use pipeline_core::name::TableName;
 use pipeline_core::run::Stop;
 use serde::Serialize;
@@ -47,6 +47,7 @@ struct ModelPlan {
     table: TableName,
     reads: Vec<TableName>,
     reason: &'static str,
+    how: String,
     destinations: Vec<String>,
 }
 
@@ -157,10 +158,23 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
                 plan.loads.push(LoadPlan { table: name.clone(), destination: destination.clone(), statements });
             }
         }
+        let how = how(connected, node, stored.is_some() && !full_refresh).await?;
         let destinations = loaders.into_iter().map(|(name, _)| name).collect();
-        plan.models.push(ModelPlan { table: name.clone(), reads: node.inputs.clone(), reason, destinations });
+        plan.models.push(ModelPlan { table: name.clone(), reads: node.inputs.clone(), reason, how, destinations });
     }
     Ok(plan)
+}
+
+/// How a model would be computed, as far as that is known before its inputs are read: which of its units, only a run can tell.
+async fn how(connected: &Connected, node: &ModelNode, has_result: bool) -> Result<String> {
+    let Some(by) = &node.incremental_by else { return Ok("whole".to_owned()) };
+    let table = &node.contract.table;
+    let own = connected.models.state(table).await?;
+    let basis = connected.ledger.model_basis(&connected.pipeline, table).await?;
+    let goes_on = has_result && basis.is_some_and(|basis| Some(basis.own) == own);
+    let by: Vec<String> = by.iter().map(ToString::to_string).collect();
+    let by = by.join(", ");
+    Ok(if goes_on { format!("touched units by {by}") } else { format!("whole this time, then by {by}") })
 }
 
 /// What the latest runs measured; None if the lookback brought nothing.
@@ -206,11 +220,12 @@ fn show_models(printer: Printer, plan: &Plan) {
         vec![
             format!("  {}", printer.styled(Style::Key, &model.table)),
             model.reason.to_owned(),
+            model.how.clone(),
             reads.join(", "),
             model.destinations.join(", "),
         ]
     });
-    printer.line(table(&["  model", "why", "from", "into"], &[], rows));
+    printer.line(table(&["  model", "why", "how", "from", "into"], &[], rows));
 }
 
 fn show(printer: Printer, plan: &Plan, with_statements: bool) {

@@ -16,7 +16,7 @@ use pipeline_core::clock::Clock;
 use pipeline_core::error::{Error, Result};
 use pipeline_core::extract::Checkpoint;
 use pipeline_core::late::LateRows;
-use pipeline_core::ledger::{Entry, LEASE, LEDGER, Lease, Ledger, Recorded, RunOverview};
+use pipeline_core::ledger::{Basis, Entry, LEASE, LEDGER, Lease, Ledger, Recorded, RunOverview};
 use pipeline_core::load::FENCED;
 use pipeline_core::name::TableName;
 use pipeline_core::window::{Timestamp, Window};
@@ -215,6 +215,16 @@ impl Ledger for SqliteLedger {
             .map_err(|error| self.error(&error))
     }
 
+    async fn model_basis(&self, pipeline: &str, table: &TableName) -> Result<Option<Basis>> {
+        let text: Option<String> = sqlx::query_scalar("SELECT basis FROM model_bases WHERE pipeline = ? AND table_name = ?")
+            .bind(pipeline)
+            .bind(table.to_string())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| self.error(&error))?;
+        text.map(|text| self.read(&text)).transpose()
+    }
+
     async fn late_rows(&self, pipeline: &str, table: &TableName, runs_max: usize) -> Result<Vec<LateRows>> {
         let query = sqlx::query_scalar("SELECT late FROM late_rows WHERE pipeline = ? AND table_name = ? ORDER BY sequence DESC LIMIT ?");
         let runs_max = i64::try_from(runs_max).unwrap_or(i64::MAX);
@@ -268,6 +278,13 @@ impl SqliteLedger {
             .bind(pipeline)
             .bind(table.to_string())
             .bind(json(checkpoint)),
+            Entry::ModelStored { table, basis } => sqlx::query(
+                "INSERT INTO model_bases (pipeline, table_name, basis) VALUES (?, ?, ?) \
+                 ON CONFLICT (pipeline, table_name) DO UPDATE SET basis = excluded.basis",
+            )
+            .bind(pipeline)
+            .bind(table.to_string())
+            .bind(json(basis)),
             Entry::ModelDone { table, state } => sqlx::query(
                 "INSERT INTO model_states (pipeline, table_name, state) VALUES (?, ?, ?) \
                  ON CONFLICT (pipeline, table_name) DO UPDATE SET state = excluded.state",

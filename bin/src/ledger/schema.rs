@@ -25,6 +25,9 @@ CREATE TABLE windows (pipeline TEXT NOT NULL, window_from INTEGER NOT NULL, wind
 CREATE TABLE late_rows (sequence INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, table_name TEXT NOT NULL, late TEXT NOT NULL);
 CREATE INDEX late_rows_by_table ON late_rows (pipeline, table_name, sequence);
 ",
+    "
+CREATE TABLE model_bases (pipeline TEXT NOT NULL, table_name TEXT NOT NULL, basis TEXT NOT NULL, PRIMARY KEY (pipeline, table_name));
+",
 ];
 
 pub(super) async fn prepare(pool: &SqlitePool, file: &Path) -> Result<()> {

@@ -49,6 +49,8 @@ async fn entries_come_back_and_their_indexes_follow() {
     let entries = [
         Entry::RunStarted { request: request() },
         Entry::CheckpointAdvanced { table: table.clone(), checkpoint: checkpoint.clone() },
+        Entry::ModelStored { table: table.clone(), basis: Basis { read: "r".to_owned(), own: "1".to_owned() } },
+        Entry::ModelStored { table: table.clone(), basis: Basis { read: "r".to_owned(), own: "2".to_owned() } },
         Entry::ModelDone { table: table.clone(), state: "s".to_owned() },
         Entry::WindowDone { window },
         Entry::RowsLate { table: table.clone(), late: late.clone() },
@@ -57,9 +59,12 @@ async fn entries_come_back_and_their_indexes_follow() {
     ledger.append(&lease, "run-1", &entries).await.unwrap();
     assert_eq!(ledger.runs(None, 10).await.unwrap()[0].status, None);
     ledger.append(&lease, "run-1", &[Entry::RunFinished { status: RunStatus::Done, error: None }]).await.unwrap();
-    assert_eq!(ledger.entries("run-1").await.unwrap().len(), 7);
+    assert_eq!(ledger.entries("run-1").await.unwrap().len(), 9);
     assert_eq!(ledger.checkpoint("nightly", &table).await.unwrap(), Some(checkpoint));
     assert_eq!(ledger.model_state("nightly", &table).await.unwrap().as_deref(), Some("s"));
+    let basis = Basis { read: "r".to_owned(), own: "2".to_owned() };
+    assert_eq!(ledger.model_basis("nightly", &table).await.unwrap(), Some(basis), "the latest");
+    assert_eq!(ledger.model_basis("other", &table).await.unwrap(), None);
     assert_eq!(ledger.late_rows("nightly", &table, 10).await.unwrap(), [LateRows::default(), late], "the newest first");
     assert_eq!(ledger.late_rows("nightly", &table, 1).await.unwrap(), [LateRows::default()]);
     assert_eq!(ledger.windows_done("nightly").await.unwrap(), [window]);

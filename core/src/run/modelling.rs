@@ -13,7 +13,7 @@ use crate::batch::BatchStream;
 use crate::error::{BUG, Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::landing::{Manifest, Snapshot, SnapshotWriter};
-use crate::ledger::Entry;
+use crate::ledger::{Basis, Entry};
 use crate::load::Mode;
 use crate::model::ModelNode;
 use crate::name::TableName;
@@ -59,8 +59,15 @@ impl Engine {
             report.duration_ms = elapsed_ms(began);
             self.finish_step(context, report).await?;
         } else {
-            let snapshot = match self.with_retries(step, || self.compute(context, node, step, &made_from, began)).await {
-                Ok(snapshot) => snapshot,
+            // A whole refresh trusts nothing that is stored; a lake made anew has nothing to go on from.
+            let since = if context.request.full_refresh || stored.is_none() {
+                None
+            } else {
+                self.parts.ledger.model_basis(&self.parts.pipeline, table).await?
+            };
+            let computed = self.with_retries(step, || self.compute(context, node, step, since.as_ref(), &made_from, began)).await;
+            let (snapshot, read) = match computed {
+                Ok(computed) => computed,
                 Err(error) => return Err(self.failed(context, step, StepKind::Model, began, error).await),
             };
             // What was landed before an interruption may be made from older tables than there are now: then the next run makes it again.
@@ -72,6 +79,7 @@ impl Engine {
                     None => self.plan_load(context, step, newest, stored).await?,
                 };
                 self.load_planned(context, &self.parts.lake, step, &snapshot, &node.contract, &node.layout, Mode::Changes, planned).await?;
+                self.model_stored(context, table, read).await?;
                 for (destination, at) in destinations.iter().zip(&mut standing) {
                     // One that stands at the planned revision has it already, by these changes or by the whole table.
                     let follows = *at == planned.base;
@@ -90,11 +98,21 @@ impl Engine {
                         *at = Some(planned.revision);
                     }
                 }
+            } else {
+                self.model_stored(context, table, read).await?;
             }
         }
         self.catch_up(context, node, step, &destinations, &standing).await?;
         self.append(context, &[Entry::ModelDone { table: table.clone(), state: made_from }]).await?;
         Ok(())
+    }
+
+    /// Records what the lake's table was made from, as soon as it is there: a destination that fails costs no whole computation.
+    async fn model_stored(&self, context: &RunContext, table: &TableName, read: Option<String>) -> Result<()> {
+        let Some(read) = read else { return Ok(()) };
+        let Some(own) = self.parts.models.state(table).await? else { return Ok(()) };
+        failpoint::reached("model.before_stored");
+        self.append(context, &[Entry::ModelStored { table: table.clone(), basis: Basis { read, own } }]).await
     }
 
     /// The revision that a destination holds of a table. One that gave no answer is not asked again at once: with many models, each question would
@@ -150,7 +168,16 @@ impl Engine {
         Ok(())
     }
 
-    async fn compute(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str, inputs: &str, began: Instant) -> Result<Snapshot> {
+    /// The changes, and what was read for them.
+    async fn compute(
+        &self,
+        context: &Arc<RunContext>,
+        node: &ModelNode,
+        step: &str,
+        since: Option<&Basis>,
+        inputs: &str,
+        began: Instant,
+    ) -> Result<(Snapshot, Option<String>)> {
         if let Some(landed) = context.state.landed(step) {
             let snapshot = self.parts.landing.open(&landed.manifest).await?;
             self.parts.landing.verify(snapshot.manifest()).await?;
@@ -159,12 +186,12 @@ impl Engine {
             report.note = "made before the interruption".to_owned();
             report.duration_ms = elapsed_ms(began);
             self.finish_step(context, report).await?;
-            return Ok(snapshot);
+            return Ok((snapshot, landed.read.clone()));
         }
         self.parts.stop.check()?;
         let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Model, rows_estimated: None };
         self.parts.observer.event_of(&context.run, &started);
-        let computed = self.parts.models.compute(&node.contract.table, context.request.as_of).await?;
+        let computed = self.parts.models.compute(&node.contract.table, context.request.as_of, since).await?;
         failpoint::reached("model.after_compute");
         for warning in &computed.warnings {
             self.parts.observer.event(&Event::Warning { message: warning.clone() });
@@ -174,7 +201,8 @@ impl Engine {
         let manifest = Manifest { inputs: Some(inputs.to_owned()), ..Manifest::new(&context.run, step, node.contract.clone(), true) };
         let snapshot = self.land_stream(context, step, computed.changes, manifest, &meter).await?;
         let key = snapshot.manifest_key().to_owned();
-        self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: key, rejected: 0 }]).await?;
+        let read = Some(computed.read);
+        self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: key, rejected: 0, read: read.clone() }]).await?;
         failpoint::reached("ledger.after_landed");
         let changed = snapshot.manifest().rows;
         let mut report = StepReport::new(step, StepKind::Model, if changed == 0 { StepStatus::Unchanged } else { StepStatus::Done });
@@ -183,11 +211,13 @@ impl Engine {
         report.bytes = snapshot.manifest().bytes;
         report.duration_ms = elapsed_ms(began);
         meter.fill(&mut report);
+        report.note = computed.note;
         if changed == 0 {
-            report.note = format!("{} rows, all as before", computed.rows);
+            let separator = if report.note.is_empty() { "" } else { ": " };
+            report.note.push_str(&format!("{separator}{} rows, all as before", computed.rows));
         }
         self.finish_step(context, report).await?;
-        Ok(snapshot)
+        Ok((snapshot, read))
     }
 
     async fn land_stream(

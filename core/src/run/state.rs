@@ -35,6 +35,8 @@ pub struct Landed {
     pub manifest: String,
     /// Rows rejected on the way.
     pub rejected: u64,
+    /// Of a model: what was read for it.
+    pub read: Option<String>,
 }
 
 /// A reading whose slices a later attempt can use.
@@ -116,8 +118,8 @@ impl RunState {
                     reading.add(slice.clone());
                 }
             }
-            Entry::Landed { step, manifest, rejected } => {
-                self.landed.insert(step.clone(), Landed { manifest: manifest.clone(), rejected: *rejected });
+            Entry::Landed { step, manifest, rejected, read } => {
+                self.landed.insert(step.clone(), Landed { manifest: manifest.clone(), rejected: *rejected, read: read.clone() });
             }
             Entry::LoadPlanned { step, revision, base } => {
                 self.planned.insert(step.clone(), Planned { revision: *revision, base: *base });
@@ -129,7 +131,8 @@ impl RunState {
             Entry::CheckpointAdvanced { table, .. } => {
                 self.advanced.insert(table.clone());
             }
-            Entry::ModelDone { .. }
+            Entry::ModelStored { .. }
+            | Entry::ModelDone { .. }
             | Entry::RejectedSettled { .. }
             | Entry::RowsLate { .. }
             | Entry::SchemaChanged { .. }

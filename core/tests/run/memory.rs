@@ -16,7 +16,7 @@ use pipeline_core::error::{BUG, Code, Error, Result};
 use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Extractor, Request, Slice};
 use pipeline_core::landing::{LANDING, Snapshot};
 use pipeline_core::late::LateRows;
-use pipeline_core::ledger::{Entry, LEASE, Lease, Ledger, Recorded, RunOverview};
+use pipeline_core::ledger::{Basis, Entry, LEASE, Lease, Ledger, Recorded, RunOverview};
 use pipeline_core::load::{Change, FENCED, Layout, Load, Loader, Marker, Mode, Receipt, Staged};
 use pipeline_core::model::{Computed, ModelNode, Models};
 use pipeline_core::name::{ColumnName, TableName};
@@ -223,6 +223,8 @@ impl Extractor for TestExtractor {
 pub(crate) struct TestModels {
     pub(crate) nodes: Vec<ModelNode>,
     pub(crate) lake: Arc<MemoryLoader>,
+    /// Each computation with what it was to go on from.
+    pub(crate) asked: Mutex<Vec<(TableName, Option<Basis>)>>,
 }
 
 impl TestModels {
@@ -232,9 +234,10 @@ impl TestModels {
             inputs: vec![input.parse().unwrap()],
             digest: table.to_owned(),
             uses_as_of: false,
+            incremental_by: None,
             layout: Layout::default(),
         };
-        Self { nodes: vec![node("doubled", "shop.numbers"), node("listed", "doubled")], lake }
+        Self { nodes: vec![node("doubled", "shop.numbers"), node("listed", "doubled")], lake, asked: Mutex::default() }
     }
 }
 
@@ -249,7 +252,11 @@ impl Models for TestModels {
         Ok(())
     }
 
-    async fn compute(&self, table: &TableName, _as_of: Timestamp) -> Result<Computed> {
+    async fn state(&self, table: &TableName) -> Result<Option<String>> {
+        Ok(self.lake.tables.lock().unwrap().get(table).map(|(marker, _)| marker.revision.to_string()))
+    }
+
+    async fn compute(&self, table: &TableName, _as_of: Timestamp, since: Option<&Basis>) -> Result<Computed> {
         let node = self.nodes.iter().find(|node| node.contract.table == *table).unwrap();
         let factor = if table.table() == "doubled" { 2 } else { 1 };
         let new: Rows = self.lake.rows(&node.inputs[0]).into_iter().map(|(id, row)| (id, (row.0 * factor, row.1))).collect();
@@ -263,7 +270,10 @@ impl Models for TestModels {
             RecordBatch::try_new(Arc::clone(&schema), columns).unwrap()
         });
         let batches = batches.collect();
-        Ok(Computed { changes: BatchStream::of(schema, batches), rows: new.len() as u64, warnings: Vec::new() })
+        self.asked.lock().unwrap().push((table.clone(), since.cloned()));
+        let read = self.lake.tables.lock().unwrap().get(&node.inputs[0]).map_or(0, |(marker, _)| marker.revision).to_string();
+        let changes = BatchStream::of(schema, batches);
+        Ok(Computed { changes, rows: new.len() as u64, warnings: Vec::new(), read, note: String::new() })
     }
 
     async fn export(&self, table: &TableName) -> Result<BatchStream> {
@@ -507,6 +517,13 @@ impl Ledger for MemoryLedger {
     async fn model_state(&self, pipeline: &str, wanted: &TableName) -> Result<Option<String>> {
         Ok(self.latest(pipeline, |entry| match entry {
             Entry::ModelDone { table, state } if table == wanted => Some(state.clone()),
+            _ => None,
+        }))
+    }
+
+    async fn model_basis(&self, pipeline: &str, wanted: &TableName) -> Result<Option<Basis>> {
+        Ok(self.latest(pipeline, |entry| match entry {
+            Entry::ModelStored { table, basis } if table == wanted => Some(basis.clone()),
             _ => None,
         }))
     }

@@ -11,6 +11,7 @@
 
 mod as_of_run;
 mod codes;
+mod difference;
 mod history;
 mod maintain;
 mod publish;
@@ -40,6 +41,7 @@ use pipeline_core::turns::Turns;
 use url::Url;
 
 pub use codes::{CODES, LAKE, LAKE_DENIED, LAKE_HISTORY, LAKE_KEY, LAKE_MEMORY};
+pub use difference::Side;
 pub use history::Commit;
 
 use codes::delta_error;

@@ -124,6 +124,8 @@ pub(super) async fn create(table: DeltaTable, contract: &Contract) -> Result<()>
         .with_table_name(contract.table.table())
         .with_comment(contract.description.clone())
         .with_configuration_property(TableProperty::CheckpointInterval, Some(COMMITS_PER_CHECKPOINT))
+        // Incremental models go by it.
+        .with_configuration_property(TableProperty::EnableChangeDataFeed, Some("true"))
         .await
         .map_err(|error| delta_error(&format!("lake table \"{}\" could not be made", contract.table), &error))?;
     Ok(())

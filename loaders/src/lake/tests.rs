@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use arrow::array::AsArray;
 use arrow::array::{
     ArrayRef, BooleanArray, Decimal128Array, Int64Array, ListBuilder, RecordBatch, StringBuilder, StructBuilder, TimestampMicrosecondArray,
 };
@@ -240,6 +241,69 @@ async fn many_small_loads_leave_few_files_and_the_marker() {
     let names: Vec<String> =
         std::fs::read_dir(log).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
     assert!(names.iter().filter(|name| name.contains(".checkpoint")).count() >= 3, "{names:?}");
+}
+
+/// What two states differ in, as `-id total` and `+id total`; a row on both sides stands for nothing.
+async fn differing(place: &Place, since: &str, now: &str) -> Option<Vec<String>> {
+    let (before, after) = place.lake.difference(&contract().table, since, now).await.unwrap()?;
+    let mut signs: std::collections::BTreeMap<String, i64> = std::collections::BTreeMap::new();
+    for (side, sign) in [(before, -1), (after, 1)] {
+        let Some(side) = side else { continue };
+        let session = place.lake.session();
+        session.register_table("side", side).unwrap();
+        let rows = session.sql("SELECT id, CAST(total AS VARCHAR) AS total FROM side").await.unwrap().collect().await.unwrap();
+        for batch in rows {
+            let (ids, totals) = (batch.column(0).as_primitive::<arrow::datatypes::Int64Type>(), batch.column(1).as_string::<i32>());
+            for row in 0..batch.num_rows() {
+                *signs.entry(format!("{} {}", ids.value(row), totals.value(row))).or_default() += sign;
+            }
+        }
+    }
+    let told = signs.iter().filter(|(_, sign)| **sign != 0).map(|(row, sign)| format!("{}{row}", if *sign < 0 { '-' } else { '+' }));
+    Some(told.collect())
+}
+
+#[tokio::test]
+async fn two_states_of_a_table_are_told_apart_by_what_changed() {
+    let place = place();
+    let state = async || place.lake.state(&contract().table).await.unwrap();
+    assert_eq!(state().await, None);
+    let rows: Vec<Row> = (1..=9).map(|id| (id, Some(id * 100), 1)).collect();
+    place.load(&rows, Mode::Changes, 1, None).await.unwrap();
+    let first = state().await.unwrap();
+    assert_eq!(state().await.unwrap(), first, "a state is the same as long as nothing is loaded");
+    place.load(&[(2, Some(250), 2), (3, None, 2), (10, Some(1000), 2)], Mode::Changes, 2, Some(1)).await.unwrap();
+    let second = state().await.unwrap();
+    assert_eq!(differing(&place, &first, &second).await.unwrap(), ["+10 10.00", "+2 2.50", "-2 2.00", "-3 3.00"]);
+    // A row that is as it was before stands for nothing, over any number of loads.
+    place.load(&[(2, Some(200), 3), (10, None, 3), (1, Some(100), 3)], Mode::Changes, 3, Some(2)).await.unwrap();
+    let third = state().await.unwrap();
+    assert_eq!(differing(&place, &first, &third).await.unwrap(), ["-3 3.00"]);
+    // A whole table in the place of the former one, too.
+    place.load(&[(1, Some(100), 4), (2, Some(1), 4)], Mode::Replace, 4, Some(3)).await.unwrap();
+    let fourth = state().await.unwrap();
+    let told = differing(&place, &third, &fourth).await.unwrap();
+    assert_eq!(told, ["+2 0.01", "-2 2.00", "-4 4.00", "-5 5.00", "-6 6.00", "-7 7.00", "-8 8.00", "-9 9.00"]);
+    assert_eq!(differing(&place, &fourth, &fourth).await.unwrap(), Vec::<String>::new());
+    // What no version is, or was another one before somebody made the table anew, is not known.
+    let other = format!("{}:{}", second.split(':').next().unwrap(), first.split(':').nth(1).unwrap());
+    for unknown in ["99:0", "", "x:y", &other] {
+        assert_eq!(differing(&place, unknown, &fourth).await, None, "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_without_a_feed_is_told_apart_by_its_files() {
+    let place = place();
+    place.load(&[(1, Some(100), 1), (2, Some(200), 1)], Mode::Append, 1, None).await.unwrap();
+    let table = place.lake.table(&contract().table).await.unwrap().unwrap();
+    let off = HashMap::from([("delta.enableChangeDataFeed".to_owned(), "false".to_owned())]);
+    table.set_tbl_properties().with_properties(off).await.unwrap();
+    let first = place.lake.state(&contract().table).await.unwrap().unwrap();
+    place.load(&[(2, Some(250), 2), (3, Some(300), 2)], Mode::Changes, 2, Some(1)).await.unwrap();
+    let second = place.lake.state(&contract().table).await.unwrap().unwrap();
+    assert!(!place.folder.path().join("lake/shop/orders/_change_data").exists());
+    assert_eq!(differing(&place, &first, &second).await.unwrap(), ["+2 2.50", "+3 3.00", "-2 2.00"]);
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@
 
 use pipeline_core::contract::ColumnType;
 use pipeline_core::error::{Code, Error, Result};
+use pipeline_core::name::TableName;
 
+use super::parts::Whole;
 use super::spilled::Spilled;
 use crate::errors::{MEMORY, MODEL_TEST, MODEL_TEXT, failure};
 use crate::model::{Model, Severity, TestKind};
@@ -19,6 +21,17 @@ struct Check {
     /// What is counted, such as `rows` or `keys`.
     counted: &'static str,
     question: Question,
+    asks: Asks,
+}
+
+/// Which rows a check has to see when only some units were computed anew. The other units passed it before.
+enum Asks {
+    /// The new ones.
+    New,
+    /// All, if this table has changed; else the new ones.
+    AllIfChanged(TableName),
+    /// All: rows of several units may fail it together.
+    All,
 }
 
 enum Question {
@@ -29,6 +42,14 @@ enum Question {
 }
 
 impl Check {
+    fn asks_all(&self, whole: &Whole<'_>) -> bool {
+        match &self.asks {
+            Asks::New => false,
+            Asks::AllIfChanged(table) => !whole.is_as_before(table),
+            Asks::All => true,
+        }
+    }
+
     /// The query that shows the failures, over the model by its name.
     fn shows(&self, table: &str) -> String {
         match &self.question {
@@ -42,13 +63,22 @@ impl Check {
 ///
 /// # Errors
 /// [`MODEL_TEST`] or [`MODEL_TEXT`] with every failed test, how many rows fail it, and the query that shows them.
-pub(super) async fn check(session: &Session, model: &Model, result: &Spilled) -> Result<Vec<String>> {
+pub(super) async fn check(session: &Session, model: &Model, result: &Spilled, whole: Option<&Whole<'_>>) -> Result<Vec<String>> {
     let table = model.table().table();
     let what = || format!("result of model \"{}\" could not be checked", model.table());
     let rows = result.read(session).await.map_err(|error| failure(what(), error))?;
     session.register_table(model.table().schema(), table, rows.into_view());
     let checks = checks(model);
-    let counts = count(session, table, &checks).await.map_err(|error| error.context(what()))?;
+    let mut counts = count(session, table, &checks, |check| whole.is_none_or(|whole| !check.asks_all(whole))).await;
+    if let (Ok(counts), Some(whole)) = (&mut counts, whole)
+        && checks.iter().any(|check| check.asks_all(whole))
+    {
+        let rows = whole.frame(session, model, result).await.map_err(|error| failure(what(), error))?;
+        session.register_table(model.table().schema(), table, rows.into_view());
+        let of_all = count(session, table, &checks, |check| check.asks_all(whole)).await.map_err(|error| error.context(what()))?;
+        counts.iter_mut().zip(of_all).for_each(|(count, of_all)| *count += of_all);
+    }
+    let counts = counts.map_err(|error| error.context(what()))?;
     let mut warnings = Vec::new();
     let mut failed: Vec<String> = Vec::new();
     let mut code = None;
@@ -88,7 +118,8 @@ pub(super) async fn check_plans(session: &Session, model: &Model) -> Result<()> 
 fn checks(model: &Model) -> Vec<Check> {
     let contract = &model.contract;
     let table = model.table().table();
-    let promise = |name: String, code, counted, question| Check { name, severity: Severity::Error, code, counted, question };
+    let promise =
+        |name: String, code, counted, question| Check { name, severity: Severity::Error, code, counted, question, asks: Asks::New };
     let key: Vec<&str> = contract.key.iter().map(|name| name.as_str()).collect();
     let mut checks = vec![promise(format!("unique({})", key.join(", ")), &MODEL_TEST, "keys", repeated(table, &key))];
     for column in &contract.columns {
@@ -124,7 +155,12 @@ fn checks(model: &Model) -> Vec<Check> {
             }
             TestKind::NoRows { sql } => ("rows", Question::Query(sql.clone())),
         };
-        checks.push(Check { name: test.name.clone(), severity: test.severity, code: &MODEL_TEST, counted, question });
+        let asks = match &test.kind {
+            TestKind::NotNull { .. } | TestKind::AcceptedValues { .. } | TestKind::Range { .. } => Asks::New,
+            TestKind::Relationship { to_table, .. } => Asks::AllIfChanged(to_table.clone()),
+            TestKind::Unique { .. } | TestKind::NoRows { .. } => Asks::All,
+        };
+        checks.push(Check { name: test.name.clone(), severity: test.severity, code: &MODEL_TEST, counted, question, asks });
     }
     checks
 }
@@ -137,9 +173,9 @@ fn repeated(table: &str, columns: &[&str]) -> Question {
     Question::Query(format!("SELECT {names}, count(*) AS times FROM {table} WHERE {present} GROUP BY {names} HAVING count(*) > 1"))
 }
 
-/// How many rows fail each check, in their order.
-async fn count(session: &Session, table: &str, checks: &[Check]) -> Result<Vec<i64>> {
-    let conditions = checks.iter().filter_map(|check| match &check.question {
+/// How many rows fail each check, in their order; 0 for those that are not chosen.
+async fn count(session: &Session, table: &str, checks: &[Check], is_chosen: impl Fn(&Check) -> bool) -> Result<Vec<i64>> {
+    let conditions = checks.iter().filter(|check| is_chosen(check)).filter_map(|check| match &check.question {
         Question::Row(condition) => Some(condition),
         Question::Query(_) => None,
     });
@@ -151,6 +187,7 @@ async fn count(session: &Session, table: &str, checks: &[Check]) -> Result<Vec<i
     let mut all = Vec::with_capacity(checks.len());
     for check in checks {
         all.push(match &check.question {
+            _ if !is_chosen(check) => 0,
             Question::Row(_) => of_rows.next().unwrap_or_default(),
             Question::Query(sql) => {
                 let counted = numbers(session, &format!("SELECT count(*) AS failures FROM ({sql}) AS failing")).await;
@@ -166,7 +203,7 @@ async fn count(session: &Session, table: &str, checks: &[Check]) -> Result<Vec<i
 }
 
 /// The one row of counts that a query gives.
-async fn numbers(session: &Session, sql: &str) -> Result<Vec<i64>> {
+pub(super) async fn numbers(session: &Session, sql: &str) -> Result<Vec<i64>> {
     use arrow::array::AsArray;
     use arrow::datatypes::Int64Type;
     use futures::TryStreamExt;

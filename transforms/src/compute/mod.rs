@@ -10,6 +10,7 @@
 mod changes;
 mod checks;
 mod digest;
+mod parts;
 mod spilled;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::DataFusionError;
+use datafusion::common::{DataFusionError, JoinType};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::logical_expr::{cast, ident};
@@ -28,10 +29,12 @@ use pipeline_core::model::Computed;
 use pipeline_core::name::TableName;
 
 use crate::errors::{MODEL_INPUT, MODEL_SCHEMA, failure, is_memory};
-use crate::model::{Model, ModelSet, PREVIOUS};
+use crate::model::{Dependence, Incremental, Model, ModelSet, PREVIOUS};
 use crate::session::{JoinsBy, Session};
 use spilled::Spilled;
 use tracing::Instrument;
+
+pub use parts::Parts;
 
 impl Session {
     /// Computes a model and compares it with `current`, the table as it stands (None: there is none yet, so all rows are new).
@@ -58,12 +61,13 @@ impl Session {
         }
         session.register_asked(model).await?;
         let table = model.table();
-        let result = Box::pin(session.materialize(model)).instrument(tracing::info_span!("statement", model = %table)).await?;
-        let warnings = Box::pin(checks::check(&session, model, &result)).instrument(tracing::info_span!("checks", model = %table)).await?;
+        let result = session.spill(model, &Plan::Statement(model)).instrument(tracing::info_span!("statement", model = %table)).await?;
+        let checked = Box::pin(checks::check(&session, model, &result, None));
+        let warnings = checked.instrument(tracing::info_span!("checks", model = %table)).await?;
         let rows = result.rows();
         let comparison = tracing::info_span!("comparison", model = %table, rows);
         let changes = Box::pin(changes::changes(&session, model, result, current)).instrument(comparison).await?;
-        Ok(Computed { changes, rows, warnings })
+        Ok(Computed { changes, rows, warnings, read: String::new(), note: String::new() })
     }
 
     /// A table's rows as its contract declares them, for a destination that takes the whole table.
@@ -122,20 +126,21 @@ impl Session {
         Ok(())
     }
 
-    async fn materialize(&self, model: &Model) -> Result<Spilled> {
+    /// Runs a plan into files. If it finds too little memory, it is run again alone, with joins that spill.
+    async fn spill(&self, model: &Model, plan: &Plan<'_>) -> Result<Spilled> {
         let what = || format!("model \"{}\" could not be computed", model.table());
         let first = {
             let _turn = self.engine().turns().beside_others().await;
-            let frame = self.plan(model).await?;
-            Spilled::write(self, model, frame).await
+            let frame = Box::pin(plan.frame(self)).await?;
+            Box::pin(Spilled::write(self, model, frame)).await
         };
         match first {
             Err(error) if is_memory(&error) => {
                 tracing::info!(model = %model.table(), "not enough memory beside others, trying again alone, with joins that spill");
                 let _turn = self.engine().turns().alone().await;
                 let patient = self.joining_by(JoinsBy::Merge);
-                let frame = patient.plan(model).await?;
-                Spilled::write(&patient, model, frame).await.map_err(|error| failure(what(), error))
+                let frame = Box::pin(plan.frame(&patient)).await?;
+                Box::pin(Spilled::write(&patient, model, frame)).await.map_err(|error| failure(what(), error))
             }
             first => first.map_err(|error| failure(what(), error)),
         }
@@ -148,6 +153,43 @@ impl Session {
         let frame = self.select(&model.sql).await.map_err(|error| place(failure("its statement cannot be used", error)))?;
         check_schema(model, frame.schema().inner())?;
         typed(frame, &model.contract.schema(), Missing::IsError).map_err(|error| failure(what(), error))
+    }
+}
+
+/// What is run into files.
+enum Plan<'a> {
+    /// A model's statement.
+    Statement(&'a Model),
+    /// Of a model's statement, the units that are computed anew.
+    Units(&'a Model, &'a Incremental),
+    /// The rows of an input that these are computed from.
+    Input { dependence: &'a Dependence, schema: &'a SchemaRef, shown: &'a BTreeSet<String> },
+    /// The rows of the table as it stands that belong to these units.
+    Former { model: &'a Model, incremental: &'a Incremental, current: &'a Arc<dyn TableProvider> },
+}
+
+impl Plan<'_> {
+    async fn frame(&self, session: &Session) -> Result<DataFrame> {
+        match self {
+            Self::Statement(model) => session.plan(model).await,
+            Self::Units(model, incremental) => {
+                let frame = session.plan(model).await?;
+                let of_units = parts::of_units(session, incremental, frame, JoinType::RightSemi).await;
+                of_units.map_err(|error| failure(format!("units of model \"{}\" could not be planned", model.table()), error))
+            }
+            Self::Input { dependence, schema, shown } => parts::input(session, dependence, schema, shown)
+                .await
+                .map_err(|error| failure(format!("rows of \"{}\" could not be chosen", dependence.table), error)),
+            Self::Former { model, incremental, current } => {
+                let current = session.context().read_table(Arc::clone(current));
+                let current = current.and_then(|frame| typed(frame, &model.contract.schema(), Missing::IsNull));
+                let of_units = match current {
+                    Ok(current) => parts::of_units(session, incremental, current, JoinType::RightSemi).await,
+                    Err(error) => Err(error),
+                };
+                of_units.map_err(|error| failure(format!("table \"{}\" could not be read", model.table()), error))
+            }
+        }
     }
 }
 
@@ -179,6 +221,9 @@ pub async fn check_models(session: &Session, models: &ModelSet, sources: &[Contr
         session.register_asked(model).await?;
         Box::pin(session.plan(model)).await?;
         checks::check_plans(&session, model).await?;
+        if let Some(incremental) = &model.incremental {
+            Box::pin(parts::check_plans(&session, model, incremental)).await?;
+        }
     }
     Ok(())
 }
@@ -213,6 +258,31 @@ fn check_schema(model: &Model, given: &SchemaRef) -> Result<()> {
     }
     let error = Error::new(&MODEL_SCHEMA, format!("model \"{}\" does not give what its contract declares", model.table()));
     let error = error.caused_by(format!("file \"{file}\""));
+    Err(differences.into_iter().fold(error, Error::caused_by))
+}
+
+/// Compares what a query of `[incremental]` gives with the columns that tell units apart.
+fn check_types(wanted: &SchemaRef, given: &SchemaRef, what: &str) -> Result<()> {
+    let mut differences = Vec::new();
+    for field in wanted.fields() {
+        match given.field_with_name(field.name()) {
+            Err(_) => differences.push(format!("`{what}` does not give column \"{}\"", field.name())),
+            Ok(found) if !same_type(field.data_type(), found.data_type()) => differences.push(format!(
+                "`{what}` gives column \"{}\" as {}, and the contract says {}",
+                field.name(),
+                found.data_type(),
+                field.data_type()
+            )),
+            Ok(_) => {}
+        }
+    }
+    if let Some(more) = given.fields().iter().find(|field| wanted.field_with_name(field.name()).is_err()) {
+        differences.push(format!("`{what}` gives column \"{}\", which is not in `by`", more.name()));
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let error = Error::new(&MODEL_SCHEMA, "it does not give the columns that tell units apart");
     Err(differences.into_iter().fold(error, Error::caused_by))
 }
 

@@ -37,12 +37,11 @@ impl Spilled {
     /// Runs a plan and writes its rows, one file for each of its partitions.
     pub(super) async fn write(session: &Session, model: &Model, frame: DataFrame) -> Result<Self, DataFusionError> {
         let folder = Folder::new(session, model)?;
+        let fields = frame.schema().fields().clone();
         let streams = Box::pin(frame.execute_stream_partitioned()).await?;
         let mut writers = JoinSet::new();
         // Broken promises of NULL-ability are for the checks to tell, with the column's name.
-        let declared = model.contract.schema();
-        let schema =
-            Arc::new(Schema::new(declared.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()));
+        let schema = Arc::new(Schema::new(fields.iter().map(|field| field.as_ref().clone().with_nullable(true)).collect::<Vec<_>>()));
         for (index, stream) in streams.into_iter().enumerate() {
             let path = folder.path.join(format!("{index}.parquet"));
             writers.spawn(write_part(path, Arc::clone(&schema), stream));

@@ -4,7 +4,7 @@
 //! description = "Orders, typed and with their money settled"
 //! grain = "one row per order"
 //! key = ["order_id"]
-//! materialization = "full"
+//! materialization = "full"             # or incremental, with a section [incremental]
 //!
 //! [redshift]
 //! distribution = "key:order_id"        # or all, even, auto
@@ -33,6 +33,7 @@ use pipeline_core::load::{Distribution, Layout};
 use pipeline_core::name::{ColumnName, TableName};
 use serde::Deserialize;
 
+use super::incremental::{Declared, Incremental};
 use super::position;
 use crate::errors::MODEL_FILE;
 
@@ -109,6 +110,7 @@ pub(super) struct ModelContract {
     pub(super) units: BTreeMap<String, String>,
     pub(super) layout: Layout,
     pub(super) tests: Vec<DataTest>,
+    pub(super) incremental: Option<Incremental>,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +120,7 @@ struct File {
     grain: String,
     key: Vec<String>,
     materialization: Materialization,
+    incremental: Option<Declared>,
     #[serde(default)]
     redshift: Warehouse,
     columns: toml::Table,
@@ -125,12 +128,14 @@ struct File {
     tests: Vec<DeclaredTest>,
 }
 
-/// How a model is made. More ways may come; a contract names one so that none is ever implied.
+/// How a model is made. A contract names one so that none is ever implied.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Materialization {
     /// Computed whole each time; what differs from the table as it stands is what moves on.
     Full,
+    /// Computed for the units that changed rows touch; the result is the same.
+    Incremental,
 }
 
 #[derive(Default, Deserialize)]
@@ -181,7 +186,6 @@ impl ModelContract {
             Error::new(&MODEL_FILE, &what).caused_by(place).caused_by(cause)
         };
         let file: File = toml::from_str(text).map_err(|error| wrong(error.span(), error.message()))?;
-        let Materialization::Full = file.materialization;
         Self::build(table, file).map_err(|problem| match problem {
             Problem::Text(cause, near) => wrong(near.and_then(|near| find(text, &near)), &cause),
             Problem::Error(error) => error.context(format!("file \"{}\"", path.display())).context(&what),
@@ -217,7 +221,23 @@ impl ModelContract {
         }
         let layout = layout(&contract, file.redshift)?;
         let tests = file.tests.into_iter().map(|test| data_test(&contract, test)).collect::<Result<_, _>>()?;
-        Ok(Self { contract, grain: file.grain, units, layout, tests })
+        let near = |what: &str| Some(what.to_owned());
+        let incremental = match (file.materialization, file.incremental) {
+            (Materialization::Full, None) => None,
+            (Materialization::Incremental, Some(declared)) => {
+                let built = Incremental::build(&contract, declared).map_err(|problem| Problem::Text(problem, near("[incremental]")))?;
+                Some(built)
+            }
+            (Materialization::Full, Some(_)) => {
+                let problem = "[incremental] is there, but materialization is \"full\"".to_owned();
+                return Err(Problem::Text(problem, near("[incremental]")));
+            }
+            (Materialization::Incremental, None) => {
+                let problem = "materialization is \"incremental\", but there is no section [incremental]".to_owned();
+                return Err(Problem::Text(problem, near("materialization")));
+            }
+        };
+        Ok(Self { contract, grain: file.grain, units, layout, tests, incremental })
     }
 }
 
@@ -326,6 +346,7 @@ fn data_test(contract: &Contract, declared: DeclaredTest) -> Result<DataTest, Pr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::incremental::Rows;
 
     const GOOD: &str = r#"
 description = "Orders"
@@ -356,6 +377,39 @@ kind = "relationship"
 column = "status"
 to = "shop.states.name"
 "#;
+
+    #[test]
+    fn units_are_declared_for_what_is_read() {
+        let section = r#"materialization = "incremental"
+[incremental]
+by = ["order_id"]
+[incremental.inputs."shop.orders"]
+units = { order_id = "lower(id)" }
+[incremental.inputs."shop.states"]
+units = "SELECT order_id FROM previous.orders JOIN changed.rows AS c USING (status)"
+rows = "all"
+"#;
+        let text = GOOD.replace("materialization = \"full\"\n", section);
+        let incremental = parse(&text).unwrap().incremental.unwrap();
+        let order_id = ColumnName::new("order_id").unwrap();
+        assert_eq!(incremental.by, [order_id.clone()]);
+        assert_eq!(incremental.inputs[0].units, "SELECT lower(id) AS \"order_id\" FROM changed.rows");
+        assert_eq!(incremental.inputs[0].rows, Rows::Matching(vec![(order_id, "lower(id)".to_owned())]));
+        assert_eq!(incremental.inputs[1].rows, Rows::All);
+        for (from, to, words) in [
+            ("by = [\"order_id\"]", "by = [\"status\"]", "no column of the key"),
+            ("by = [\"order_id\"]", "by = []", "no column"),
+            ("{ order_id = \"lower(id)\" }", "{ status = \"status\" }", "not in `by`"),
+            ("{ order_id = \"lower(id)\" }", "{ }", "no expression"),
+            ("{ order_id = \"lower(id)\" }", "3", "expected a query"),
+            ("rows = \"all\"", "", "needs `rows`"),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text, "{from}");
+            let Err(error) = parse(&changed) else { panic!("{to} was accepted") };
+            assert!(format!("{error:?}").contains(words), "{to}: {error:?}");
+        }
+    }
 
     fn parse(text: &str) -> Result<ModelContract> {
         ModelContract::parse(&TableName::model("orders").unwrap(), text, Path::new("sql/orders.toml"))
@@ -389,6 +443,8 @@ to = "shop.states.name"
             ("values = [\"it's\", 2]", "", "needs `values`"),
             ("materialization = \"full\"", "materialization = \"daily\"", "daily"),
             ("[columns.total]\ntype", "[columns.total]\nkind", "line 12, column 1"),
+            ("materialization = \"full\"", "materialization = \"incremental\"", "no section [incremental]"),
+            ("[redshift]", "[incremental]\nby = [\"order_id\"]\ninputs = {}\n[redshift]", "materialization is \"full\""),
         ] {
             let text = GOOD.replace(from, to);
             assert_ne!(text, GOOD, "{from}");

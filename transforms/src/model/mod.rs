@@ -7,6 +7,7 @@
 
 mod contract;
 mod graph;
+mod incremental;
 pub mod rules;
 mod statement;
 
@@ -23,6 +24,7 @@ use pipeline_core::privacy::PrivacyKey;
 use sha2::{Digest, Sha256};
 
 pub use contract::{DataTest, Severity, TestKind};
+pub use incremental::{CHANGED, CHANGED_ROWS, CHANGED_UNITS, Dependence, Incremental, Rows};
 
 use crate::errors::{MODEL_FILE, MODEL_INPUT};
 use contract::ModelContract;
@@ -53,6 +55,8 @@ pub struct Model {
     pub rules: Option<Arc<Rules>>,
     /// Whether it asks for the as-of instant.
     pub uses_as_of: bool,
+    /// How it is kept up to date from what changed; None if it is computed whole each time.
+    pub incremental: Option<Incremental>,
     /// What its result has to pass.
     pub tests: Vec<DataTest>,
     /// Units of its columns, by name, for documentation.
@@ -78,6 +82,7 @@ impl Model {
             inputs: self.inputs.clone(),
             digest: self.digest.clone(),
             uses_as_of: self.uses_as_of,
+            incremental_by: self.incremental.as_ref().map(|incremental| incremental.by.clone()),
             layout: self.layout.clone(),
         }
     }
@@ -89,8 +94,11 @@ impl Model {
         let sql = read(file)?;
         let contract_file = file.with_extension("toml");
         let contract_text = read(&contract_file)?;
-        let statement = Statement::parse(&sql, file)?;
+        let mut statement = Statement::parse(&sql, file)?;
         let declared = ModelContract::parse(&table, &contract_text, &contract_file)?;
+        if let Some(incremental) = &declared.incremental {
+            incremental.check(&table, &mut statement, &contract_file)?;
+        }
         let mut inputs = Vec::new();
         let mut uses_previous = false;
         let mut former = Vec::new();
@@ -119,6 +127,7 @@ impl Model {
             former: Vec::new(),
             rules,
             uses_as_of: statement.uses_as_of,
+            incremental: declared.incremental,
             tests: declared.tests,
             units: declared.units,
             layout: declared.layout,

@@ -13,7 +13,7 @@ use pipeline_core::name::TableName;
 use pipeline_core::window::Timestamp;
 use pipeline_transforms::lake::LakeModels;
 use pipeline_transforms::model::ModelSet;
-use pipeline_transforms::session::{Engine, Options, Tables};
+use pipeline_transforms::session::{Difference, Engine, Options, Pinned, Tables};
 
 pub(crate) const CONTRACT: &str = r#"
 description = "Facts"
@@ -31,8 +31,9 @@ type = "text(16)"
 description = "What it is called"
 "#;
 
+/// Every state that each table was ever in; the last one is how it stands. Its place names it.
 #[derive(Debug, Default)]
-struct Memory(Mutex<BTreeMap<TableName, Arc<dyn TableProvider>>>);
+struct Memory(Mutex<BTreeMap<TableName, Vec<Arc<dyn TableProvider>>>>);
 
 #[async_trait]
 impl Tables for Memory {
@@ -41,7 +42,23 @@ impl Tables for Memory {
     }
 
     async fn open(&self, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(self.0.lock().unwrap().get(table).cloned())
+        Ok(self.pin(table).await?.map(|pinned| pinned.rows))
+    }
+
+    async fn state(&self, table: &TableName) -> Result<Option<String>> {
+        Ok(self.pin(table).await?.map(|pinned| pinned.state))
+    }
+
+    async fn pin(&self, table: &TableName) -> Result<Option<Pinned>> {
+        let tables = self.0.lock().unwrap();
+        let states = tables.get(table).map(Vec::as_slice).unwrap_or_default();
+        Ok(states.last().map(|rows| Pinned { state: states.len().to_string(), rows: Arc::clone(rows) }))
+    }
+
+    async fn difference(&self, table: &TableName, since: &str, now: &str) -> Result<Option<Difference>> {
+        let tables = self.0.lock().unwrap();
+        let at = |state: &str| tables.get(table)?.get(state.parse::<usize>().ok()?.checked_sub(1)?).cloned();
+        Ok(at(since).zip(at(now)).map(|(before, after)| Difference { before: Some(before), after: Some(after) }))
     }
 }
 
@@ -75,7 +92,7 @@ impl Project {
     }
 
     pub(crate) fn put(&self, name: &str, rows: Arc<dyn TableProvider>) {
-        self.tables.0.lock().unwrap().insert(table(name), rows);
+        self.tables.0.lock().unwrap().entry(table(name)).or_default().push(rows);
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

@@ -1,9 +1,10 @@
-//! The models of `sql/`, against the contracts of `pipelines.toml` and against their own tests, `NAME.slt`.
+//! The models of `sql/`, against the contracts of `pipelines.toml`, against their own tests, `NAME.slt`, and against random histories of edits.
 //!
 //! `BLESS=1 cargo test -p pipeline-transforms --test models` writes what the queries gave into the files, for review.
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops where something is not as it should be")]
 
 mod engine;
+mod histories;
 mod lineage;
 mod runner;
 mod script;

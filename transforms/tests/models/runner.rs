@@ -1,6 +1,6 @@
 //! Runs a script: given tables in memory, models computed as in a run, queries compared line by line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,9 +15,10 @@ use pipeline_core::config::Config;
 use pipeline_core::contract::{Contract, DELETED_COLUMN};
 use pipeline_core::name::TableName;
 use pipeline_core::window::Timestamp;
+use pipeline_transforms::compute::Parts;
 use pipeline_transforms::model::rules::Rules;
 use pipeline_transforms::model::{Model, ModelSet};
-use pipeline_transforms::session::Session;
+use pipeline_transforms::session::{Difference, Session};
 
 use crate::engine::engine;
 use crate::script::{Block, Script, Step};
@@ -32,6 +33,20 @@ pub(crate) struct Runner<'a> {
     /// Every table as it stands: given, or made by a model.
     tables: BTreeMap<TableName, Arc<dyn TableProvider>>,
     changes: BTreeMap<String, Arc<dyn TableProvider>>,
+    /// Models that no script asked for: they are made again before each model that reads them.
+    implied: BTreeSet<TableName>,
+    /// What each model was last made from.
+    made_from: BTreeMap<TableName, MadeFrom>,
+    /// Computations of touched units only, and those in which nothing was touched.
+    pub(crate) in_parts: u32,
+    pub(crate) untouched: u32,
+    /// Whether a result is only compared with that of computing the whole, and not with itself once more.
+    pub(crate) is_brief: bool,
+}
+
+struct MadeFrom {
+    parameters: BTreeMap<String, String>,
+    inputs: BTreeMap<TableName, Arc<dyn TableProvider>>,
 }
 
 impl<'a> Runner<'a> {
@@ -45,6 +60,11 @@ impl<'a> Runner<'a> {
             as_of,
             tables: BTreeMap::new(),
             changes: BTreeMap::new(),
+            implied: BTreeSet::new(),
+            made_from: BTreeMap::new(),
+            in_parts: 0,
+            untouched: 0,
+            is_brief: false,
         };
         // Extracted tables exist, with nothing in them, until they are given; so do the marts that a model reads.
         for contract in sources {
@@ -93,11 +113,11 @@ impl<'a> Runner<'a> {
                 let rules = Rules::new(&config.segments).map_err(text_of)?;
                 self.models = self.models.clone().with_rules(rules, &self.parameters, None).map_err(text_of)?;
             }
-            Step::Given { table, common, rows } => {
-                let table_rows = self.given(table, common, rows)?;
-                self.tables.insert(table.clone(), table_rows);
+            Step::Given { table, common, rows } => self.give(table, common, rows)?,
+            Step::Model { table } => {
+                self.implied.remove(table);
+                self.model(table).await?;
             }
-            Step::Model { table } => self.model(table).await?,
             Step::Fails { table, code, words } => {
                 let model = self.models.get(table).ok_or("no such model")?;
                 match self.session().compute(model, None).await {
@@ -126,17 +146,31 @@ impl<'a> Runner<'a> {
         session
     }
 
-    /// Computes a model that is current already or not, and keeps its result, its changes, and the promise between them.
-    async fn model(&mut self, table: &TableName) -> Result<(), String> {
+    /// Fills a table.
+    pub(crate) fn give(&mut self, table: &TableName, common: &serde_json::Value, rows: &[serde_json::Value]) -> Result<(), String> {
+        let given = self.given(table, common, rows)?;
+        self.tables.insert(table.clone(), given);
+        self.implied.remove(table);
+        self.made_from.remove(table);
+        Ok(())
+    }
+
+    /// Computes a model that is current already or not, and keeps its result, its changes, and the promise between them. What was made before is
+    /// computed as in a run, so that an incremental model only has its touched units computed.
+    pub(crate) async fn model(&mut self, table: &TableName) -> Result<(), String> {
         let models = self.models.clone();
         let model = models.get(table).ok_or("no such model")?;
-        for input in model.inputs.iter().filter(|input| input.is_model() && !self.tables.contains_key(*input)).cloned().collect::<Vec<_>>()
-        {
-            Box::pin(self.model(&input)).await?;
+        for input in model.inputs.iter().filter(|input| input.is_model()) {
+            if !self.tables.contains_key(input) {
+                self.implied.insert(input.clone());
+            }
+            if self.implied.contains(input) {
+                Box::pin(self.model(input)).await?;
+            }
         }
         let session = self.session();
         let before = self.tables.get(table).cloned();
-        let changes = compute(&session, model, before.clone()).await?;
+        let changes = self.compute(&session, model, before.clone()).await?;
         let after = match before {
             None => rows_of(model, &changes)?,
             Some(before) => {
@@ -148,15 +182,57 @@ impl<'a> Runner<'a> {
         let after = memory(&model.contract.schema(), after);
         self.check(&session, model, &after).await?;
         self.changes.insert(table.table().to_owned(), memory(&model.contract.changes_schema(), changes));
-        self.tables.insert(table.clone(), after);
+        let unchanged = self.tables.get(table).is_some() && self.changes_nothing(table).await?;
+        if !unchanged {
+            self.tables.insert(table.clone(), after);
+        }
+        let inputs = model.inputs.iter().map(|input| (input.clone(), Arc::clone(&self.tables[input]))).collect();
+        self.made_from.insert(table.clone(), MadeFrom { parameters: self.parameters.clone(), inputs });
         Ok(())
+    }
+
+    async fn changes_nothing(&self, table: &TableName) -> Result<bool, String> {
+        Ok(lines(&collect(&self.session(), &format!("SELECT * FROM changes.{} LIMIT 1", table.table())).await?).is_empty())
+    }
+
+    async fn compute(
+        &mut self,
+        session: &Session,
+        model: &Model,
+        before: Option<Arc<dyn TableProvider>>,
+    ) -> Result<Vec<RecordBatch>, String> {
+        let text = |error: pipeline_core::error::Error| format!("{error:?}");
+        let (Some(incremental), Some(current), Some(made_from)) = (&model.incremental, &before, self.made_from.get(model.table())) else {
+            return compute(session, model, before).await;
+        };
+        if made_from.parameters != self.parameters {
+            return compute(session, model, before).await;
+        }
+        let mut differences = BTreeMap::new();
+        for (input, former) in &made_from.inputs {
+            let now = &self.tables[input];
+            if !Arc::ptr_eq(former, now) {
+                differences.insert(input.clone(), Difference { before: Some(Arc::clone(former)), after: Some(Arc::clone(now)) });
+            }
+        }
+        match session.compute_parts(model, incremental, Arc::clone(current), &differences, f64::INFINITY).await.map_err(text)? {
+            Parts::Computed(computed) => {
+                if computed.rows > 0 {
+                    self.in_parts += 1;
+                } else {
+                    self.untouched += 1;
+                }
+                computed.changes.try_collect().await.map_err(text)
+            }
+            Parts::Whole(reason) => Err(format!("model {} was not computed in parts: {reason:?}", model.table())),
+        }
     }
 
     /// What a table and its changes make is what the model gives, so that computing it once more changes nothing.
     async fn check(&self, session: &Session, model: &Model, after: &Arc<dyn TableProvider>) -> Result<(), String> {
         // What reads its own former result may well answer another one the next time.
         if !model.uses_previous {
-            let again = compute(session, model, Some(Arc::clone(after))).await?;
+            let again = if self.is_brief { Vec::new() } else { compute(session, model, Some(Arc::clone(after))).await? };
             if !lines(&again).is_empty() {
                 return Err(format!("computed again, model {} changes: {}", model.table(), lines(&again).join("; ")));
             }
