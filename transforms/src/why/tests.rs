@@ -9,7 +9,7 @@ use pipeline_core::window::Timestamp;
 
 use super::*;
 use crate::lake::LakeModels;
-use crate::session::{Engine, Options, Tables};
+use crate::session::{Difference, Engine, Options, Pinned, Tables};
 
 #[derive(Debug)]
 struct InMemory(BTreeMap<TableName, Arc<dyn TableProvider>>);
@@ -22,6 +22,18 @@ impl Tables for InMemory {
 
     async fn open(&self, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
         Ok(self.0.get(table).cloned())
+    }
+
+    async fn state(&self, table: &TableName) -> Result<Option<String>> {
+        Ok(self.0.get(table).map(|_| "the only one".to_owned()))
+    }
+
+    async fn pin(&self, table: &TableName) -> Result<Option<Pinned>> {
+        Ok(self.0.get(table).map(|rows| Pinned { state: "the only one".to_owned(), rows: Arc::clone(rows) }))
+    }
+
+    async fn difference(&self, _table: &TableName, _since: &str, _now: &str) -> Result<Option<Difference>> {
+        Ok(Some(Difference::default()))
     }
 }
 

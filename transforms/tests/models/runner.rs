@@ -182,7 +182,7 @@ impl<'a> Runner<'a> {
         let after = memory(&model.contract.schema(), after);
         self.check(&session, model, &after).await?;
         self.changes.insert(table.table().to_owned(), memory(&model.contract.changes_schema(), changes));
-        let unchanged = self.tables.get(table).is_some() && self.changes_nothing(table).await?;
+        let unchanged = self.tables.contains_key(table) && self.changes_nothing(table).await?;
         if !unchanged {
             self.tables.insert(table.clone(), after);
         }
