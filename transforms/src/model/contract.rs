@@ -392,7 +392,7 @@ rows = "all"
         let text = GOOD.replace("materialization = \"full\"\n", section);
         let incremental = parse(&text).unwrap().incremental.unwrap();
         let order_id = ColumnName::new("order_id").unwrap();
-        assert_eq!(incremental.by, [order_id.clone()]);
+        assert_eq!(incremental.by, std::slice::from_ref(&order_id));
         assert_eq!(incremental.inputs[0].units, "SELECT lower(id) AS \"order_id\" FROM changed.rows");
         assert_eq!(incremental.inputs[0].rows, Rows::Matching(vec![(order_id, "lower(id)".to_owned())]));
         assert_eq!(incremental.inputs[1].rows, Rows::All);
