@@ -13,15 +13,12 @@ use pipeline_core::name::TableName;
 use pipeline_core::window::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::compute::{Parts, check_models};
+use crate::compute::{Parts, PartsBounds, check_models};
 use crate::errors::MODEL_INPUT;
 use crate::lineage::Lineage;
 use crate::model::{Model, ModelSet};
 use crate::session::{Engine, Pinned, Session, Tables};
 use crate::why::{Asking, Why};
-
-/// Where more than this share of a model's units would be computed anew, all of them are: it saves telling them apart.
-const UNITS_SHARE_MAX: f64 = 0.5;
 
 /// What a result was made from.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,13 +39,20 @@ pub struct LakeModels {
     engine: Engine,
     tables: Arc<dyn Tables>,
     sources: Vec<Contract>,
+    bounds: PartsBounds,
 }
 
 impl LakeModels {
     /// Models over `tables`; `sources` are the contracts of those that are extracted.
     #[must_use]
     pub fn new(models: ModelSet, engine: Engine, tables: Arc<dyn Tables>, sources: Vec<Contract>) -> Self {
-        Self { nodes: models.nodes(), models, engine, tables, sources }
+        Self { nodes: models.nodes(), models, engine, tables, sources, bounds: PartsBounds::default() }
+    }
+
+    /// With other bounds for incremental models.
+    #[must_use]
+    pub fn bounded_by(self, bounds: PartsBounds) -> Self {
+        Self { bounds, ..self }
     }
 
     /// The models.
@@ -121,7 +125,7 @@ impl LakeModels {
                 None => return whole(&format!("what changed in \"{input}\" cannot be told")),
             };
         }
-        Box::pin(session.compute_parts(model, incremental, current.rows, &differences, UNITS_SHARE_MAX)).await
+        Box::pin(session.compute_parts(model, incremental, current.rows, &differences, self.bounds)).await
     }
 
     fn model(&self, table: &TableName) -> Result<&Model> {

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 pub use datafusion::catalog::TableProvider;
@@ -308,6 +309,21 @@ pub(crate) async fn stream(what: &'static str, frame: DataFrame) -> Result<Batch
     let rows = Box::pin(frame.execute_stream()).await.map_err(|error| failure(what, error))?;
     let schema = rows.schema();
     Ok(BatchStream::new(schema, rows.map(move |batch| batch.map_err(|error| failure(what, error)))))
+}
+
+/// All rows of a plan, held in memory; None if they are more than `rows_max`.
+pub(crate) async fn at_most(frame: DataFrame, rows_max: usize) -> Result<Option<(SchemaRef, Vec<RecordBatch>)>, DataFusionError> {
+    let mut stream = Box::pin(frame.execute_stream()).await?;
+    let (schema, mut batches, mut rows) = (stream.schema(), Vec::new(), 0);
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        rows += batch.num_rows();
+        if rows > rows_max {
+            return Ok(None);
+        }
+        batches.push(batch);
+    }
+    Ok(Some((schema, batches)))
 }
 
 /// The schemas of the lake and those that tables were registered in.

@@ -253,14 +253,17 @@ async fn differing(place: &Place, since: &str, now: &str) -> Option<Vec<String>>
         session.register_table("side", side).unwrap();
         let rows = session.sql("SELECT id, CAST(total AS VARCHAR) AS total FROM side").await.unwrap().collect().await.unwrap();
         for batch in rows {
-            let (ids, totals) = (batch.column(0).as_primitive::<arrow::datatypes::Int64Type>(), batch.column(1).as_string::<i32>());
+            let totals = arrow::compute::cast(batch.column(1), &arrow::datatypes::DataType::Utf8).unwrap();
+            let (ids, totals) = (batch.column(0).as_primitive::<arrow::datatypes::Int64Type>(), totals.as_string::<i32>());
             for row in 0..batch.num_rows() {
                 *signs.entry(format!("{} {}", ids.value(row), totals.value(row))).or_default() += sign;
             }
         }
     }
     let told = signs.iter().filter(|(_, sign)| **sign != 0).map(|(row, sign)| format!("{}{row}", if *sign < 0 { '-' } else { '+' }));
-    Some(told.collect())
+    let mut told: Vec<String> = told.collect();
+    told.sort_unstable();
+    Some(told)
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ use crate::session::{JoinsBy, Session};
 use spilled::Spilled;
 use tracing::Instrument;
 
-pub use parts::Parts;
+pub use parts::{Parts, PartsBounds};
 
 impl Session {
     /// Computes a model and compares it with `current`, the table as it stands (None: there is none yet, so all rows are new).

@@ -32,7 +32,7 @@ use super::spilled::Spilled;
 use super::{Missing, Plan, changes, check_types, checks, typed};
 use crate::errors::{MODEL_INPUT, failure};
 use crate::model::{CHANGED, CHANGED_ROWS, CHANGED_UNITS, Dependence, Incremental, Model, PREVIOUS, Rows};
-use crate::session::{Difference, Session};
+use crate::session::{Difference, Session, at_most};
 
 /// Names that cannot be a column's, which have no spaces.
 const DIGEST: &str = "row digest";
@@ -50,10 +50,25 @@ pub enum Parts {
     Whole(Option<String>),
 }
 
+/// Up to where telling units apart is worth it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PartsBounds {
+    /// Where more than this share of the table's units is touched, all of them are computed: it saves telling them apart.
+    pub units_share_max: f64,
+    /// Changed rows of one input, and units touched by them, that are held in memory.
+    pub changed_rows_max: usize,
+}
+
+impl Default for PartsBounds {
+    fn default() -> Self {
+        Self { units_share_max: 0.5, changed_rows_max: 500_000 }
+    }
+}
+
 impl Session {
     /// Computes those units of an incremental model that changed rows touch, and compares them with the same units of `current`, the table
-    /// as it stands and as it followed from the former states of `differences`; inputs that are not named there are the same. If more
-    /// than the share `share_max` of the units is touched, nothing is computed.
+    /// as it stands and as it followed from the former states of `differences`; inputs that are not named there are the same. Beyond the
+    /// bounds nothing is computed.
     ///
     /// # Errors
     /// Those of [`Session::compute`].
@@ -63,34 +78,42 @@ impl Session {
         incremental: &Incremental,
         current: Arc<dyn TableProvider>,
         differences: &BTreeMap<TableName, Difference>,
-        share_max: f64,
+        bounds: PartsBounds,
     ) -> Result<Parts> {
         let session = self.private();
         let table = model.table();
         session.register_table(PREVIOUS, table.table(), Arc::clone(&current));
-        let touched = Box::pin(touched(&session, model, incremental, differences));
+        let touched = Box::pin(touched(&session, model, incremental, differences, bounds.changed_rows_max));
         let units = match touched.instrument(tracing::info_span!("differences", model = %table)).await {
-            Ok(units) => units,
+            Ok(Some(units)) => units,
+            Ok(None) => return Ok(Parts::Whole(Some(format!("more than {} rows changed", bounds.changed_rows_max)))),
             Err(error) => {
                 tracing::warn!(model = %table, %error, "what changed could not be told, so the model is computed whole");
                 return Ok(Parts::Whole(Some("what changed could not be told".to_owned())));
             }
         };
         let touched = units.iter().map(RecordBatch::num_rows).sum::<usize>();
-        let all = units_of(&session, model, incremental).await?;
-        let by: Vec<&str> = incremental.by.iter().map(ColumnName::as_str).collect();
-        let (share, by) = (format!("{touched} of {all} units"), by.join(", "));
-        if touched == 0 {
-            let changes = BatchStream::of(model.contract.changes_schema(), Vec::new());
-            let note = format!("{share} by {by}");
-            return Ok(Parts::Computed(Computed { changes, rows: 0, warnings: Vec::new(), read: String::new(), note }));
-        }
-        if touched as f64 > all as f64 * share_max {
-            return Ok(Parts::Whole(Some(format!("{share} by {by} are touched"))));
-        }
         let what = || format!("touched units of model \"{table}\" could not be kept");
         let units = MemTable::try_new(unit_schema(model, incremental), vec![units]).map_err(|error| failure(what(), error))?;
         session.register_table(CHANGED, CHANGED_UNITS, Arc::new(units));
+        let (all, known) = units_of(&session, model, incremental).await?;
+        let by: Vec<&str> = incremental.by.iter().map(ColumnName::as_str).collect();
+        let by = by.join(", ");
+        // A table that holds only what stands out has few units, whatever is touched.
+        let share = if touched as u64 <= all {
+            format!("{touched} of {all} units by {by}")
+        } else {
+            format!("{touched} units by {by}, {known} of the table's {all} among them,")
+        };
+        if touched == 0 {
+            let changes = BatchStream::of(model.contract.changes_schema(), Vec::new());
+            return Ok(Parts::Computed(Computed { changes, rows: 0, warnings: Vec::new(), read: String::new(), note: share }));
+        }
+        // Everything of a table that is empty is new.
+        let known_share = if all == 0 { 1.0 } else { known as f64 / all as f64 };
+        if known_share > bounds.units_share_max {
+            return Ok(Parts::Whole(Some(format!("{share} are touched"))));
+        }
         let narrowed = session.private();
         let mut held = Vec::new();
         for dependence in incremental.inputs.iter().filter(|dependence| dependence.rows != Rows::All) {
@@ -121,7 +144,7 @@ impl Session {
             batch
         });
         let changes = BatchStream::new(schema, changes);
-        Ok(Parts::Computed(Computed { changes, rows, warnings, read: String::new(), note: format!("{share} by {by} computed anew") }))
+        Ok(Parts::Computed(Computed { changes, rows, warnings, read: String::new(), note: format!("{share} computed anew") }))
     }
 }
 
@@ -145,28 +168,31 @@ impl Whole<'_> {
     }
 }
 
-/// The units that the rows in which inputs differ touch, each once.
+/// The units that the rows in which inputs differ touch, each once; None if these or those are more than `rows_max`.
 async fn touched(
     session: &Session,
     model: &Model,
     incremental: &Incremental,
     differences: &BTreeMap<TableName, Difference>,
-) -> Result<Vec<RecordBatch>> {
+    rows_max: usize,
+) -> Result<Option<Vec<RecordBatch>>> {
     let schema = unit_schema(model, incremental);
     let mut all = Vec::new();
     for dependence in &incremental.inputs {
         let Some(difference) = differences.get(&dependence.table) else { continue };
         let what = || format!("what changes of \"{}\" mean for model \"{}\" could not be told", dependence.table, model.table());
         let input = schema_of(session, &dependence.table).await?;
-        let units = Box::pin(units(session, model, dependence, difference, &input, &schema));
-        all.extend(exactly(units.await.map_err(|error| failure(what(), error))?, &schema)?);
+        let units = Box::pin(units(session, model, dependence, difference, &input, &schema, rows_max));
+        let Some(units) = units.await.map_err(|error| failure(what(), error))? else { return Ok(None) };
+        all.extend(exactly(units, &schema)?);
     }
     let what = || format!("touched units of model \"{}\" could not be counted", model.table());
     if all.iter().all(|batch| batch.num_rows() == 0) {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     let distinct = session.context().read_batches(all).and_then(DataFrame::distinct).map_err(|error| failure(what(), error))?;
-    exactly(Box::pin(distinct.collect()).await.map_err(|error| failure(what(), error))?, &schema)
+    let units = Box::pin(at_most(distinct, rows_max)).await.map_err(|error| failure(what(), error))?;
+    units.map(|(_, units)| exactly(units, &schema)).transpose()
 }
 
 async fn units(
@@ -176,31 +202,33 @@ async fn units(
     difference: &Difference,
     input: &SchemaRef,
     schema: &SchemaRef,
-) -> Result<Vec<RecordBatch>, DataFusionError> {
+    rows_max: usize,
+) -> Result<Option<Vec<RecordBatch>>, DataFusionError> {
     let changed_rows = TableName::new(CHANGED, CHANGED_ROWS).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let asked = columns_read(session, &dependence.units, &changed_rows, input).await?;
     let read = columns_read(session, &model.sql, &dependence.table, input).await?;
-    let rows = Box::pin(differing(session, difference, input, &asked, &read)).await?;
+    let Some(frame) = differing(session, difference, input, &asked, &read)? else { return Ok(Some(Vec::new())) };
+    let Some((changed, rows)) = Box::pin(at_most(frame, rows_max)).await? else { return Ok(None) };
     if rows.iter().all(|batch| batch.num_rows() == 0) {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
-    let changed: SchemaRef = rows.first().map(RecordBatch::schema).unwrap_or_else(|| Arc::new(Schema::empty()));
     session.register_table(CHANGED, CHANGED_ROWS, Arc::new(MemTable::try_new(changed, vec![rows])?));
     let units = typed(session.select(&dependence.units).await?, schema, Missing::IsError)?;
     // A key's columns are never NULL, so no result row belongs to such a unit.
     let is_unit = schema.fields().iter().map(|field| ident(field.name()).is_not_null()).reduce(Expr::and);
     let units = units.filter(is_unit.unwrap_or_else(|| lit(true)))?.distinct()?;
-    Box::pin(units.collect()).await
+    Ok(Box::pin(at_most(units, rows_max)).await?.map(|(_, units)| units))
 }
 
-/// The rows in which two states differ in the columns that matter, as they were and as they are: of each, the columns that are asked for.
-async fn differing(
+/// The rows in which two states differ in the columns that matter, as they were and as they are: of each, the columns that are asked for. None
+/// if neither state has any.
+fn differing(
     session: &Session,
     difference: &Difference,
     input: &SchemaRef,
     asked: &BTreeSet<String>,
     read: &BTreeSet<String>,
-) -> Result<Vec<RecordBatch>, DataFusionError> {
+) -> Result<Option<DataFrame>, DataFusionError> {
     let matters = input.fields().iter().filter(|field| asked.contains(field.name()) || read.contains(field.name()));
     let matters: SchemaRef = Arc::new(Schema::new(matters.cloned().collect::<Vec<_>>()));
     let side = |rows: &Option<Arc<dyn TableProvider>>, sign: i64| -> Result<Option<DataFrame>, DataFusionError> {
@@ -218,26 +246,30 @@ async fn differing(
     let frame = match (side(&difference.before, -1)?, side(&difference.after, 1)?) {
         (Some(before), Some(after)) => before.union(after)?,
         (Some(frame), None) | (None, Some(frame)) => frame,
-        (None, None) => return Ok(Vec::new()),
+        (None, None) => return Ok(None),
     };
     let mut row: Vec<Expr> = asked.iter().map(ident).collect();
     row.push(ident(DIGEST));
     // A row that was only written anew, beside one that changed, is there once on either side.
-    let differs = frame.aggregate(row.clone(), vec![sum(ident(SIGN)).alias(SIGN)])?.filter(ident(SIGN).not_eq(lit(0_i64)))?.select(row)?;
-    Box::pin(differs.collect()).await
+    frame.aggregate(row.clone(), vec![sum(ident(SIGN)).alias(SIGN)])?.filter(ident(SIGN).not_eq(lit(0_i64)))?.select(row).map(Some)
 }
 
-/// How many units the table has.
-async fn units_of(session: &Session, model: &Model, incremental: &Incremental) -> Result<u64> {
+/// How many units the table has, and how many of them are touched.
+async fn units_of(session: &Session, model: &Model, incremental: &Incremental) -> Result<(u64, u64)> {
     let previous = format!("{PREVIOUS}.{}", model.table().table());
     let is_key = incremental.by.len() == model.contract.key.len();
     let by: Vec<String> = incremental.by.iter().map(|column| format!("\"{column}\"")).collect();
-    let sql = if is_key {
-        format!("SELECT count(*) AS units FROM {previous}")
-    } else {
-        format!("SELECT count(*) AS units FROM (SELECT DISTINCT {} FROM {previous}) AS units", by.join(", "))
-    };
-    Ok(checks::numbers(session, &sql).await?.first().and_then(|number| u64::try_from(*number).ok()).unwrap_or(0))
+    let by = by.join(", ");
+    let distinct = if is_key { String::new() } else { "DISTINCT ".to_owned() };
+    let sql = format!("SELECT count(*) AS units FROM (SELECT {distinct}{by} FROM {previous}) AS units");
+    let known = format!(
+        "SELECT count(*) AS units FROM (SELECT DISTINCT {by} FROM {CHANGED}.{CHANGED_UNITS} INTERSECT SELECT {by} FROM {previous}) AS units"
+    );
+    let mut counts = [0; 2];
+    for (count, sql) in counts.iter_mut().zip([sql, known]) {
+        *count = checks::numbers(session, &sql).await?.first().and_then(|number| u64::try_from(*number).ok()).unwrap_or(0);
+    }
+    Ok(counts.into())
 }
 
 /// Rows of the touched units, or of all others.

@@ -199,10 +199,13 @@ impl Asking<'_> {
         }
         let statement = self.session.select(&model.sql).await.map_err(|error| failure(what(model.table()), error))?;
         let plan = statement.logical_plan();
-        let mut trace = Trace::default();
-        let again = over_statement(&model.contract, plan, &asked)
-            .and_then(|asked| asked.applied(&trace.follow(plan, asked.clone())?))
-            .map_err(|error| failure(what(model.table()), error))?;
+        let mut trace = Trace::new(&self.session);
+        let asked = over_statement(&model.contract, plan, &asked);
+        let followed = async |trace: &mut Trace<'_>| {
+            let asked = asked?;
+            asked.applied(&trace.follow(plan, asked.clone()).await?)
+        };
+        let again = followed(&mut trace).await.map_err(|error| failure(what(model.table()), error))?;
         for input in &model.inputs {
             found.entry(input.clone()).or_default().read_by.insert(model.table().clone());
         }

@@ -10,17 +10,21 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType, Result};
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::MemTable;
 use datafusion::logical_expr::utils::{split_conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, EmptyRelation, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection, TableScan,
     Unnest,
 };
+use futures::future::BoxFuture;
 use pipeline_core::name::TableName;
 
 use super::restriction::{Membership, Restriction, column};
 use super::words::words;
 use crate::lineage::table_name;
 use crate::model::PREVIOUS;
+use crate::session::{Session, at_most};
 
 /// Rows of a table that one place of a statement takes.
 #[derive(Debug)]
@@ -32,18 +36,30 @@ pub(super) struct Leaf {
     pub(super) found_by: Vec<String>,
 }
 
+/// Values of one set that are held in memory; of more, the plan that gives them is asked wherever they are needed.
+const VALUES_MAX: usize = 200_000;
+
 /// A walk over one statement's plan.
-#[derive(Debug, Default)]
-pub(super) struct Trace {
+#[derive(Debug)]
+pub(super) struct Trace<'a> {
     pub(super) leaves: Vec<Leaf>,
     /// What was not followed, and why.
     pub(super) notes: BTreeSet<String>,
+    session: &'a Session,
     sets: usize,
 }
 
-impl Trace {
+impl<'a> Trace<'a> {
+    pub(super) fn new(session: &'a Session) -> Self {
+        Self { leaves: Vec::new(), notes: BTreeSet::new(), session, sets: 0 }
+    }
+
     /// Follows a restriction down. Returns the plan with each table cut down to the rows found.
-    pub(super) fn follow(&mut self, plan: &LogicalPlan, asked: Restriction) -> Result<LogicalPlan> {
+    pub(super) fn follow<'b>(&'b mut self, plan: &'b LogicalPlan, asked: Restriction) -> BoxFuture<'b, Result<LogicalPlan>> {
+        Box::pin(self.followed(plan, asked))
+    }
+
+    async fn followed(&mut self, plan: &LogicalPlan, asked: Restriction) -> Result<LogicalPlan> {
         if asked.is_never_met() {
             return Ok(nothing(plan));
         }
@@ -52,36 +68,36 @@ impl Trace {
             LogicalPlan::Projection(projection) => {
                 let pushed = asked.pushed(plan.schema(), &|index| Some(projection.expr[index].clone().unalias()))?;
                 self.not_followed(&pushed.lost, "computed by a subquery");
-                let input = self.follow(&projection.input, pushed.restriction)?;
+                let input = self.follow(&projection.input, pushed.restriction).await?;
                 let schema = Arc::clone(&projection.schema);
                 Ok(LogicalPlan::Projection(Projection::try_new_with_schema(projection.expr.clone(), Arc::new(input), schema)?))
             }
-            LogicalPlan::Filter(filter) => self.filter(filter, asked),
-            LogicalPlan::Aggregate(aggregate) => self.aggregate(plan, aggregate, &asked),
+            LogicalPlan::Filter(filter) => self.filter(filter, asked).await,
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(plan, aggregate, &asked).await,
             LogicalPlan::Window(window) => {
                 let width = window.input.schema().fields().len();
                 let kept: Vec<usize> = (0..width).collect();
-                self.through(plan, &window.input, &asked, &|index| kept.get(index).copied())
+                self.through(plan, &window.input, &asked, &|index| kept.get(index).copied()).await
             }
-            LogicalPlan::Unnest(unnest) => self.unnest(plan, unnest, &asked),
-            LogicalPlan::Join(join) => self.join(plan, join, asked),
+            LogicalPlan::Unnest(unnest) => self.unnest(plan, unnest, &asked).await,
+            LogicalPlan::Join(join) => self.join(plan, join, asked).await,
             LogicalPlan::Union(union) => {
                 let mut inputs = Vec::with_capacity(union.inputs.len());
                 for input in &union.inputs {
                     let pushed = asked.pushed(plan.schema(), &|index| Some(column(input.schema(), index)))?;
-                    inputs.push(self.follow(input, pushed.restriction)?);
+                    inputs.push(self.follow(input, pushed.restriction).await?);
                 }
                 plan.with_new_exprs(Vec::new(), inputs)
             }
             LogicalPlan::Limit(limit) => {
                 self.notes.insert("a LIMIT keeps some of the rows; all that it chose from are shown".to_owned());
-                let input = self.follow(&limit.input, asked)?;
+                let input = self.follow(&limit.input, asked).await?;
                 plan.with_new_exprs(plan.expressions(), vec![input])
             }
             LogicalPlan::Distinct(Distinct::On(on)) => {
                 let pushed = asked.pushed(plan.schema(), &|index| Some(on.select_expr[index].clone().unalias()))?;
                 self.not_followed(&pushed.lost, "computed by a subquery");
-                let input = self.follow(&on.input, pushed.restriction)?;
+                let input = self.follow(&on.input, pushed.restriction).await?;
                 plan.with_new_exprs(plan.expressions(), vec![input])
             }
             LogicalPlan::SubqueryAlias(_)
@@ -91,7 +107,7 @@ impl Trace {
             | LogicalPlan::Repartition(_) => {
                 let input = *plan.inputs().first().expect("these nodes have one input");
                 let pushed = asked.pushed(plan.schema(), &|index| Some(column(input.schema(), index)))?;
-                let input = self.follow(input, pushed.restriction)?;
+                let input = self.follow(input, pushed.restriction).await?;
                 plan.with_new_exprs(plan.expressions(), vec![input])
             }
             LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => Ok(plan.clone()),
@@ -124,7 +140,7 @@ impl Trace {
         Ok(rows)
     }
 
-    fn filter(&mut self, filter: &Filter, mut asked: Restriction) -> Result<LogicalPlan> {
+    async fn filter(&mut self, filter: &Filter, mut asked: Restriction) -> Result<LogicalPlan> {
         for conjunct in split_conjunction(&filter.predicate) {
             if !has_subquery(conjunct) {
                 asked.require(conjunct.clone());
@@ -139,17 +155,17 @@ impl Trace {
                 continue;
             }
             let below = &within.subquery.subquery;
-            let asked_for = self.values(&asked.applied(&filter.input)?, std::slice::from_ref(&within.expr))?;
+            let asked_for = self.values(&asked.applied(&filter.input)?, std::slice::from_ref(within.expr.as_ref())).await?;
             let member = Membership { on: vec![(column(below.schema(), 0), 0)], values: asked_for, nulls_match: false };
-            self.follow(below, Restriction { memberships: vec![member], ..Restriction::default() })?;
-            let values = self.values(below, &[column(below.schema(), 0)])?;
+            self.follow(below, Restriction { memberships: vec![member], ..Restriction::default() }).await?;
+            let values = self.values(below, &[column(below.schema(), 0)]).await?;
             asked.memberships.push(Membership { on: vec![(within.expr.as_ref().clone(), 0)], values, nulls_match: false });
         }
-        let input = self.follow(&filter.input, asked)?;
+        let input = self.follow(&filter.input, asked).await?;
         Ok(LogicalPlan::Filter(Filter::try_new(filter.predicate.clone(), Arc::new(input))?))
     }
 
-    fn aggregate(&mut self, plan: &LogicalPlan, aggregate: &Aggregate, asked: &Restriction) -> Result<LogicalPlan> {
+    async fn aggregate(&mut self, plan: &LogicalPlan, aggregate: &Aggregate, asked: &Restriction) -> Result<LogicalPlan> {
         let groups = match aggregate.group_expr.first() {
             Some(Expr::GroupingSet(_)) => {
                 self.notes.insert("rows of GROUPING SETS are not told apart: all rows of all sets are shown".to_owned());
@@ -161,11 +177,11 @@ impl Trace {
         let mut below = pushed.restriction;
         if !pushed.lost.is_empty() && !groups.is_empty() {
             let keys: Vec<Expr> = (0..groups.len()).map(|index| column(plan.schema(), index)).collect();
-            let values = self.values(&asked.applied(plan)?, &keys)?;
+            let values = self.values(&asked.applied(plan)?, &keys).await?;
             let on = groups.iter().cloned().map(Expr::unalias).zip(0..).collect();
             below.memberships.push(Membership { on, values, nulls_match: true });
         }
-        let input = self.follow(&aggregate.input, below)?;
+        let input = self.follow(&aggregate.input, below).await?;
         Ok(LogicalPlan::Aggregate(Aggregate::try_new_with_schema(
             Arc::new(input),
             aggregate.group_expr.clone(),
@@ -174,24 +190,24 @@ impl Trace {
         )?))
     }
 
-    fn unnest(&mut self, plan: &LogicalPlan, unnest: &Unnest, asked: &Restriction) -> Result<LogicalPlan> {
+    async fn unnest(&mut self, plan: &LogicalPlan, unnest: &Unnest, asked: &Restriction) -> Result<LogicalPlan> {
         let kept = |index: usize| {
             let below = *unnest.dependency_indices.get(index)?;
             let is_taken_apart =
                 unnest.list_type_columns.iter().any(|(list, _)| *list == below) || unnest.struct_type_columns.contains(&below);
             (!is_taken_apart).then_some(below)
         };
-        self.through(plan, &unnest.input, asked, &kept)
+        self.through(plan, &unnest.input, asked, &kept).await
     }
 
     /// Through a node that keeps the rows of its input, each perhaps several times, and adds columns to them: `kept` tells which
     /// column of the input a column is.
-    fn through(
+    async fn through(
         &mut self,
         plan: &LogicalPlan,
         input: &LogicalPlan,
         asked: &Restriction,
-        kept: &dyn Fn(usize) -> Option<usize>,
+        kept: &(dyn Fn(usize) -> Option<usize> + Sync),
     ) -> Result<LogicalPlan> {
         let pushed = asked.pushed(plan.schema(), &|index| kept(index).map(|below| column(input.schema(), below)))?;
         let mut below = pushed.restriction;
@@ -201,22 +217,22 @@ impl Trace {
                 .filter_map(|index| Some((index, kept(index)?)))
                 .collect();
             let keys: Vec<Expr> = comparable.iter().map(|(index, _)| column(plan.schema(), *index)).collect();
-            let values = self.values(&asked.applied(plan)?, &keys)?;
+            let values = self.values(&asked.applied(plan)?, &keys).await?;
             let on = comparable.iter().map(|(_, below)| column(input.schema(), *below)).zip(0..).collect();
             below.memberships.push(Membership { on, values, nulls_match: true });
         }
-        let input = self.follow(input, below)?;
+        let input = self.follow(input, below).await?;
         plan.with_new_exprs(plan.expressions(), vec![input])
     }
 
-    fn join(&mut self, plan: &LogicalPlan, join: &Join, asked: Restriction) -> Result<LogicalPlan> {
+    async fn join(&mut self, plan: &LogicalPlan, join: &Join, asked: Restriction) -> Result<LogicalPlan> {
         let (left, right) = (join.left.schema(), join.right.schema());
         let width = left.fields().len();
         let pairs = equal_pairs(join);
         let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = pairs.into_iter().unzip();
         let of_left = asked.pushed(plan.schema(), &|index| (index < width).then(|| column(left, index)))?;
         if matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti) {
-            return self.half_join(plan, join, of_left.restriction, (left_keys, right_keys));
+            return self.half_join(plan, join, of_left.restriction, (left_keys, right_keys)).await;
         }
         if !matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full) {
             for table in tables_of(plan)? {
@@ -236,17 +252,17 @@ impl Trace {
             if !asked.is_empty() && (!is_preserved || !pushed.lost.is_empty()) {
                 let keys = if keys.is_empty() && !pushed.lost.is_empty() { comparable(side.schema()) } else { keys };
                 if !keys.is_empty() {
-                    let values = self.values(&rows, &keys)?;
+                    let values = self.values(&rows, &keys).await?;
                     below.memberships.push(Membership { on: keys.into_iter().zip(0..).collect(), values, nulls_match: is_preserved });
                 }
             }
-            sides.push(self.follow(side, below)?);
+            sides.push(self.follow(side, below).await?);
         }
         plan.with_new_exprs(plan.expressions(), sides)
     }
 
     /// A join that only asks whether there is a partner.
-    fn half_join(
+    async fn half_join(
         &mut self,
         plan: &LogicalPlan,
         join: &Join,
@@ -263,28 +279,35 @@ impl Trace {
         } else {
             let mut below = Restriction::default();
             if !right_keys.is_empty() {
-                let values = self.values(&rows, &left_keys)?;
+                let values = self.values(&rows, &left_keys).await?;
                 below.memberships.push(Membership { on: right_keys.into_iter().zip(0..).collect(), values, nulls_match: false });
             }
-            self.follow(&join.right, below)?
+            self.follow(&join.right, below).await?
         };
         if !left_keys.is_empty() {
-            let values = self.values(&rows, &left_keys)?;
+            let values = self.values(&rows, &left_keys).await?;
             asked.memberships.push(Membership { on: left_keys.into_iter().zip(0..).collect(), values, nulls_match: is_anti });
         }
-        let left = self.follow(&join.left, asked)?;
+        let left = self.follow(&join.left, asked).await?;
         plan.with_new_exprs(plan.expressions(), vec![left, right])
     }
 
-    /// The values that expressions have in the rows of a plan, as a table of its own.
-    fn values(&mut self, rows: &LogicalPlan, expressions: &[impl std::borrow::Borrow<Expr>]) -> Result<Arc<LogicalPlan>> {
+    /// The values that expressions have in the rows of a plan, as a table of its own. They are found out once: each plan that asks for them would
+    /// run all those again that they come from.
+    async fn values(&mut self, rows: &LogicalPlan, expressions: &[Expr]) -> Result<Arc<LogicalPlan>> {
         self.sets += 1;
-        let columns = expressions.iter().enumerate().map(|(index, expression)| {
-            let expression: &Expr = expression.borrow();
-            expression.clone().alias(format!("k{index}"))
-        });
-        let plan = LogicalPlanBuilder::from(rows.clone()).project(columns.collect::<Vec<_>>())?.alias(format!("asked{}", self.sets))?;
-        plan.build().map(Arc::new)
+        let columns = expressions.iter().enumerate().map(|(index, expression)| expression.clone().alias(format!("k{index}")));
+        let plan = LogicalPlanBuilder::from(rows.clone()).project(columns.collect::<Vec<_>>())?.distinct()?.build()?;
+        let context = self.session.context();
+        let found = {
+            let _turn = self.session.engine().turns().beside_others().await;
+            at_most(DataFrame::new(context.state(), plan.clone()), VALUES_MAX).await?
+        };
+        let plan = match found {
+            Some((schema, batches)) => context.read_table(Arc::new(MemTable::try_new(schema, vec![batches])?))?.logical_plan().clone(),
+            None => plan,
+        };
+        LogicalPlanBuilder::from(plan).alias(format!("asked{}", self.sets))?.build().map(Arc::new)
     }
 
     fn not_followed(&mut self, lost: &[String], why: &str) {

@@ -3,6 +3,7 @@
 use futures::TryStreamExt;
 use pipeline_core::ledger::Basis;
 use pipeline_core::model::Models;
+use pipeline_transforms::compute::PartsBounds;
 use pipeline_transforms::errors::{MODEL_FILE, MODEL_INPUT, MODEL_SCHEMA, MODEL_TEST, SQL};
 use pipeline_transforms::lake::LakeModels;
 
@@ -121,6 +122,28 @@ async fn what_is_not_as_recorded_makes_the_model_whole() {
     assert_eq!(note, "computed whole: 6 of 6 units by id are touched");
     project.set(&[("unread", "1")]);
     assert_eq!(compute(&project, Some(&basis)).await.1, note);
+    // More rows than are held in memory: each of the six as it was and as it is.
+    for (changed_rows_max, reason) in [(11, "more than 11 rows changed"), (12, "6 of 6 units by id are touched")] {
+        let models = project.models().unwrap().bounded_by(PartsBounds { changed_rows_max, ..PartsBounds::default() });
+        let computed = models.compute(&table("facts"), project.as_of(), Some(&basis)).await.unwrap();
+        assert_eq!(computed.note, format!("computed whole: {reason}"));
+    }
+}
+
+#[tokio::test]
+async fn units_that_the_table_has_not_yet_do_not_make_it_whole() {
+    let project = project(&contract());
+    let (_, _, basis) = compute(&project, None).await;
+    let rows: Vec<_> = (2..=20).map(|id| (id, Some(id as f64), None)).collect();
+    project.put("lab.measures", measures(&rows));
+    let (changes, note, _) = compute(&project, Some(&basis)).await;
+    assert_eq!(changes.len(), 15, "{changes:?}");
+    assert_eq!(note, "15 units by id, 1 of the table's 6 among them, computed anew");
+    project.put("facts", measures(&[]));
+    let (_, _, basis) = compute(&project, None).await;
+    project.put("lab.measures", measures(&rows[1..]));
+    let (changes, note, _) = compute(&project, Some(&basis)).await;
+    assert_eq!((changes.len(), note.as_str()), (18, "computed whole: 1 units by id, 0 of the table's 0 among them, are touched"));
 }
 
 #[tokio::test]

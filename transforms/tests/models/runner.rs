@@ -15,7 +15,7 @@ use pipeline_core::config::Config;
 use pipeline_core::contract::{Contract, DELETED_COLUMN};
 use pipeline_core::name::TableName;
 use pipeline_core::window::Timestamp;
-use pipeline_transforms::compute::Parts;
+use pipeline_transforms::compute::{Parts, PartsBounds};
 use pipeline_transforms::model::rules::Rules;
 use pipeline_transforms::model::{Model, ModelSet};
 use pipeline_transforms::session::{Difference, Session};
@@ -215,7 +215,8 @@ impl<'a> Runner<'a> {
                 differences.insert(input.clone(), Difference { before: Some(Arc::clone(former)), after: Some(Arc::clone(now)) });
             }
         }
-        match session.compute_parts(model, incremental, Arc::clone(current), &differences, f64::INFINITY).await.map_err(text)? {
+        let unbounded = PartsBounds { units_share_max: f64::INFINITY, changed_rows_max: usize::MAX };
+        match session.compute_parts(model, incremental, Arc::clone(current), &differences, unbounded).await.map_err(text)? {
             Parts::Computed(computed) => {
                 if computed.rows > 0 {
                     self.in_parts += 1;
