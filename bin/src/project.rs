@@ -205,6 +205,11 @@ impl Project {
         self.models_over(self.lake().await?, key)
     }
 
+    /// The same for queries that hash nothing.
+    pub(crate) async fn models_without_key(&self) -> Result<Arc<LakeModels>> {
+        self.models_over(self.lake().await?, None)
+    }
+
     fn models_over(&self, lake: Arc<Lake>, key: Option<PrivacyKey>) -> Result<Arc<LakeModels>> {
         Ok(Arc::new(LakeModels::load(&self.config, lake, key)?))
     }

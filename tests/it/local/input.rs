@@ -119,6 +119,13 @@ fn secrets_come_from_where_they_are_named_and_nowhere_else() {
     project.remove("profiles.live.pipelines").remove("profiles.live.project.landing");
     missing(&project, "PLATFORM_POSTGRES_URL");
 
+    // Who only reads needs no key, unless the statement hashes.
+    let mut project = Project::new();
+    project.set("profiles.local.project.privacy.key", "env:NOWHERE");
+    assert_eq!(project.value("SELECT 7 AS n"), "7");
+    let hashed = project.pipeline(&["query", "SELECT keyed_hash('a') AS hash", "--output", "json"]);
+    assert!(said(&refused(&hashed, 2, "E-SECRET")).contains("NOWHERE"), "{hashed}");
+
     // A secret in the file itself is refused, and not said again.
     for (key, secret) in [
         ("profiles.live.sources.shop.url", "mongodb://user:hunter2-mongo@host/shop"),

@@ -16,13 +16,14 @@ fn project() -> Project {
     project
 }
 
-/// Marts with their keys. Following a row of `customer_features`, which is ranked among all customers, takes more memory than a statement may have.
+/// Marts with their keys.
 const KEYS: &[(&str, &str)] = &[
     ("birthdays_due", "customer_id, birthday_on"),
     ("category_affinities", "has, wants"),
     ("coverage_gaps", "cell"),
     ("coverage_orders", "business_date, resolution, cell, currency"),
     ("coverage_stores", "business_date, store_id, currency"),
+    ("customer_features", "customer_id"),
     ("customer_order_history", "order_id"),
     ("customer_preferences", "customer_id, kind, value"),
     ("customer_values", "customer_id, kind, value"),
@@ -44,6 +45,9 @@ const KEYS: &[(&str, &str)] = &[
 /// Columns that rank a row among others, or count on from rows before it: they cannot be computed from its own rows alone.
 const AMONG_OTHERS: &[&str] = &[
     "coverage_gaps.opportunity_rank",
+    "customer_features.frequency_score",
+    "customer_features.monetary_score",
+    "customer_features.recency_score",
     "customer_order_history.customer_order_number",
     "customer_preferences.place",
     "loyalty_liability.outstanding",
