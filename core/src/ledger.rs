@@ -77,9 +77,6 @@ pub enum Entry {
         manifest: String,
         /// Rows rejected on the way.
         rejected: u64,
-        /// Of a model: what was read for it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        read: Option<String>,
     },
     /// A step's snapshot is about to be published: its revision is taken, also if the process dies now.
     LoadPlanned {

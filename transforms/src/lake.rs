@@ -23,7 +23,7 @@ use crate::why::{Asking, Why};
 /// What a result was made from.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Read {
-    /// The version of the program: functions may change with it.
+    /// The version of the program, with a digest of what computes: functions may change with it.
     program: String,
     /// The model's digest.
     digest: String,
@@ -114,6 +114,9 @@ impl LakeModels {
         }
         let mut differences = BTreeMap::new();
         for input in &model.inputs {
+            if incremental.inputs.iter().all(|dependence| dependence.table != *input) {
+                return whole(&format!("nothing is said of what \"{input}\" means for it"));
+            }
             let (Some(before), Some(now)) = (then.inputs.get(&input.to_string()), read.inputs.get(&input.to_string())) else {
                 return whole(&format!("\"{input}\" is new"));
             };
@@ -147,7 +150,11 @@ impl Models for LakeModels {
     async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>) -> Result<Computed> {
         let model = self.model(table)?;
         let session = self.session(as_of);
-        let mut read = Read { program: env!("CARGO_PKG_VERSION").to_owned(), digest: model.digest.clone(), inputs: BTreeMap::new() };
+        let mut read = Read {
+            program: concat!(env!("CARGO_PKG_VERSION"), "+", env!("SOURCES_DIGEST")).to_owned(),
+            digest: model.digest.clone(),
+            inputs: BTreeMap::new(),
+        };
         // All statements of this computation see the same rows, and those are what the result is said to be made from.
         for input in &model.inputs {
             if let Some(pinned) = self.tables.pin(input).await? {

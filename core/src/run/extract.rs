@@ -263,11 +263,7 @@ impl Engine {
         let manifest = Manifest { after, is_of_moments, ..Manifest::new(&context.run, step, contract, is_changes) };
         let snapshot = writer.finish(manifest, &rejected, checkpoint).await?;
         let rejected = rejected.len() as u64;
-        self.append(
-            context,
-            &[Entry::Landed { step: step.to_owned(), manifest: snapshot.manifest_key().to_owned(), rejected, read: None }],
-        )
-        .await?;
+        self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: snapshot.manifest_key().to_owned(), rejected }]).await?;
         failpoint::reached("ledger.after_landed");
         Ok(Extracted { snapshot: Some(snapshot), checkpoint: None, rejected, resumed: false, is_of_moments, note: summary, meter })
     }

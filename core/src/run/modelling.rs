@@ -168,7 +168,7 @@ impl Engine {
         Ok(())
     }
 
-    /// The changes, and what was read for them.
+    /// The changes, and what was read for them; None if they were landed before an interruption.
     async fn compute(
         &self,
         context: &Arc<RunContext>,
@@ -186,7 +186,8 @@ impl Engine {
             report.note = "made before the interruption".to_owned();
             report.duration_ms = elapsed_ms(began);
             self.finish_step(context, report).await?;
-            return Ok((snapshot, landed.read.clone()));
+            // What these changes were made from is known, but not what became of the table since: a record of both could be a false one.
+            return Ok((snapshot, None));
         }
         self.parts.stop.check()?;
         let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Model, rows_estimated: None };
@@ -201,8 +202,7 @@ impl Engine {
         let manifest = Manifest { inputs: Some(inputs.to_owned()), ..Manifest::new(&context.run, step, node.contract.clone(), true) };
         let snapshot = self.land_stream(context, step, computed.changes, manifest, &meter).await?;
         let key = snapshot.manifest_key().to_owned();
-        let read = Some(computed.read);
-        self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: key, rejected: 0, read: read.clone() }]).await?;
+        self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: key, rejected: 0 }]).await?;
         failpoint::reached("ledger.after_landed");
         let changed = snapshot.manifest().rows;
         let mut report = StepReport::new(step, StepKind::Model, if changed == 0 { StepStatus::Unchanged } else { StepStatus::Done });
@@ -217,7 +217,7 @@ impl Engine {
             report.note.push_str(&format!("{separator}{} rows, all as before", computed.rows));
         }
         self.finish_step(context, report).await?;
-        Ok((snapshot, read))
+        Ok((snapshot, Some(computed.read)))
     }
 
     async fn land_stream(

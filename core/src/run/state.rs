@@ -35,8 +35,6 @@ pub struct Landed {
     pub manifest: String,
     /// Rows rejected on the way.
     pub rejected: u64,
-    /// Of a model: what was read for it.
-    pub read: Option<String>,
 }
 
 /// A reading whose slices a later attempt can use.
@@ -118,8 +116,8 @@ impl RunState {
                     reading.add(slice.clone());
                 }
             }
-            Entry::Landed { step, manifest, rejected, read } => {
-                self.landed.insert(step.clone(), Landed { manifest: manifest.clone(), rejected: *rejected, read: read.clone() });
+            Entry::Landed { step, manifest, rejected } => {
+                self.landed.insert(step.clone(), Landed { manifest: manifest.clone(), rejected: *rejected });
             }
             Entry::LoadPlanned { step, revision, base } => {
                 self.planned.insert(step.clone(), Planned { revision: *revision, base: *base });

@@ -24,7 +24,7 @@ struct Check {
     asks: Asks,
 }
 
-/// Which rows a check has to see when only some units were computed anew. The other units passed it before.
+/// Which rows a check has to see when only some units were computed anew. The other units passed it before, unless it only warns.
 enum Asks {
     /// The new ones.
     New,
@@ -156,6 +156,8 @@ fn checks(model: &Model) -> Vec<Check> {
             TestKind::NoRows { sql } => ("rows", Question::Query(sql.clone())),
         };
         let asks = match &test.kind {
+            // Rows that only a warning is about were published, and are told each time.
+            _ if test.severity == Severity::Warn => Asks::All,
             TestKind::NotNull { .. } | TestKind::AcceptedValues { .. } | TestKind::Range { .. } => Asks::New,
             TestKind::Relationship { to_table, .. } => Asks::AllIfChanged(to_table.clone()),
             TestKind::Unique { .. } | TestKind::NoRows { .. } => Asks::All,

@@ -26,6 +26,7 @@ use pipeline_core::name::{ColumnName, TableName};
 use serde::Deserialize;
 
 use super::PREVIOUS;
+use super::rules::SEGMENTS;
 use super::statement::Statement;
 use crate::errors::{MODEL_FILE, MODEL_INPUT};
 
@@ -138,6 +139,9 @@ impl Incremental {
         }
         if statement.reads.iter().any(|read| read.schema() == PREVIOUS) {
             return refuse("its statement reads its own former result".to_owned());
+        }
+        if statement.reads.iter().any(|read| read.schema() == SEGMENTS) {
+            return refuse("its statement reads the rules of segments, which read other models".to_owned());
         }
         let reads: BTreeSet<&TableName> = statement.reads.iter().collect();
         let declared: BTreeSet<&TableName> = self.inputs.iter().map(|input| &input.table).collect();

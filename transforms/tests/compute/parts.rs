@@ -190,6 +190,26 @@ max = 100
     assert!(format!("{error:?}").contains("test \"range(measure)\" fails for 1 rows"), "{error:?}");
 }
 
+#[tokio::test]
+async fn what_only_warns_is_told_each_time_also_of_rows_that_were_not_computed() {
+    let tests = "\n[[tests]]\nkind = \"not_null\"\ncolumn = \"label\"\nseverity = \"warn\"\n";
+    let project = project(&format!("{}{tests}", contract()));
+    let (_, _, basis) = compute(&project, None).await;
+    let warnings = async |rows: u64| {
+        let models = project.models().unwrap();
+        let computed = models.compute(&table("facts"), project.as_of(), Some(&basis)).await.unwrap();
+        assert_eq!(computed.rows, rows, "{}", computed.note);
+        computed.warnings.join("\n")
+    };
+    // Four of the six have no label.
+    let told = warnings(0).await;
+    assert!(told.contains("4 rows"), "{told}");
+    let labels = [(1, None, Some("one")), (2, None, Some("two")), (3, None, Some("three"))];
+    project.put("lab.labels", measures(&labels));
+    let told = warnings(1).await;
+    assert!(told.contains("3 rows"), "{told}");
+}
+
 async fn refused(sql: &str, contract: &str) -> pipeline_core::error::Error {
     let project = Project::new(&[("facts", sql, contract)], 64);
     project.put("lab.measures", measures(&[]));
