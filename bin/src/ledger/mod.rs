@@ -47,6 +47,12 @@ pub(crate) struct SqliteLedger {
 }
 
 impl SqliteLedger {
+    /// The one text that a query gives of a pipeline's table.
+    async fn of_table(&self, query: &'static str, pipeline: &str, table: &TableName) -> Result<Option<String>> {
+        let query = sqlx::query_scalar(query).bind(pipeline).bind(table.to_string());
+        query.fetch_optional(&self.pool).await.map_err(|error| self.error(&error))
+    }
+
     /// Opens the file, making it and its folder if need be.
     ///
     /// # Errors
@@ -197,31 +203,16 @@ impl Ledger for SqliteLedger {
     }
 
     async fn checkpoint(&self, pipeline: &str, table: &TableName) -> Result<Option<Checkpoint>> {
-        let text: Option<String> = sqlx::query_scalar("SELECT checkpoint FROM checkpoints WHERE pipeline = ? AND table_name = ?")
-            .bind(pipeline)
-            .bind(table.to_string())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| self.error(&error))?;
+        let text = self.of_table("SELECT checkpoint FROM checkpoints WHERE pipeline = ? AND table_name = ?", pipeline, table).await?;
         text.map(|text| self.read(&text)).transpose()
     }
 
     async fn model_state(&self, pipeline: &str, table: &TableName) -> Result<Option<String>> {
-        sqlx::query_scalar("SELECT state FROM model_states WHERE pipeline = ? AND table_name = ?")
-            .bind(pipeline)
-            .bind(table.to_string())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| self.error(&error))
+        self.of_table("SELECT state FROM model_states WHERE pipeline = ? AND table_name = ?", pipeline, table).await
     }
 
     async fn model_basis(&self, pipeline: &str, table: &TableName) -> Result<Option<Basis>> {
-        let text: Option<String> = sqlx::query_scalar("SELECT basis FROM model_bases WHERE pipeline = ? AND table_name = ?")
-            .bind(pipeline)
-            .bind(table.to_string())
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|error| self.error(&error))?;
+        let text = self.of_table("SELECT basis FROM model_bases WHERE pipeline = ? AND table_name = ?", pipeline, table).await?;
         text.map(|text| self.read(&text)).transpose()
     }
 

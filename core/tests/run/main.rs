@@ -7,12 +7,13 @@ mod readings;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use memory::{MemoryLedger, MemoryLoader, Rows, TestClock, TestModels, TestSource, objects};
+use memory::{Asked, MemoryLedger, MemoryLoader, Rows, TestClock, TestModels, TestSource, objects};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use pipeline_core::error::ErrorKind;
 use pipeline_core::landing::Landing;
+use pipeline_core::ledger::Ledger;
 use pipeline_core::name::TableName;
 use pipeline_core::run::{
     BackfillRequest, Destination, Engine, EngineSettings, Parts, Resume, RunKind, RunRequest, RunStatus, Selection, Stop, Unobserved,
@@ -25,6 +26,7 @@ struct World {
     warehouse: Arc<MemoryLoader>,
     ledger: Arc<MemoryLedger>,
     store: Arc<dyn ObjectStore>,
+    asked: Asked,
 }
 
 fn table(name: &str) -> TableName {
@@ -40,6 +42,7 @@ impl World {
             warehouse: MemoryLoader::new("warehouse"),
             ledger: Arc::default(),
             store: Arc::new(InMemory::new()),
+            asked: Asked::default(),
         }
     }
 
@@ -49,7 +52,7 @@ impl World {
         let parts = Parts {
             pipeline: "nightly".to_owned(),
             sources: Arc::new(self.source.clone()),
-            models: Arc::new(TestModels::new(Arc::clone(&self.lake))),
+            models: Arc::new(TestModels::new(Arc::clone(&self.lake), Arc::clone(&self.asked))),
             lake,
             destinations: vec![Destination { loader: warehouse, tables: [table("doubled"), table("listed")].into() }],
             landing: Landing::new(Arc::clone(&self.store), Path::from("landing"), "memory:///landing"),
@@ -147,6 +150,52 @@ async fn a_model_that_was_landed_before_a_table_moved_is_made_again_by_the_next_
         world.run().await;
         world.check();
     }
+}
+
+#[tokio::test]
+async fn a_model_goes_on_from_what_its_table_was_made_from() {
+    let world = World::new();
+    let doubled = table("doubled");
+    let since = |world: &World| {
+        let mut asked = std::mem::take(&mut *world.asked.lock().unwrap());
+        asked.retain(|(table, _)| *table == doubled);
+        asked.pop().unwrap().1.map(|basis| (basis.read, basis.own))
+    };
+    world.run().await;
+    assert_eq!(since(&world), None);
+    for revision in ["1", "2"] {
+        world.source.rows.lock().unwrap().insert(3, (999, 100 + revision.parse::<i64>().unwrap()));
+        world.run().await;
+        assert_eq!(since(&world), Some((revision.to_owned(), revision.to_owned())));
+    }
+    drop(world.engine().run(RunRequest { full_refresh: true, ..request() }, Resume::Continue).await.unwrap());
+    assert_eq!(since(&world), None, "a whole refresh trusts nothing");
+}
+
+#[tokio::test]
+async fn a_run_that_goes_on_does_not_vouch_for_a_table_that_somebody_changed_meanwhile() {
+    let doubled = table("doubled");
+    let mut disturbed = 0;
+    for entries in 1.. {
+        let world = World::new();
+        world.run().await;
+        world.source.rows.lock().unwrap().insert(3, (999, 100));
+        *world.ledger.dies_after.lock().unwrap() = Some(world.ledger.len() + entries);
+        let died = world.engine().run(request(), Resume::Continue).await;
+        world.ledger.revive();
+        if died.is_ok_and(|(_, error)| error.is_none()) {
+            break;
+        }
+        if !world.ledger.has_loaded_twice("model doubled") {
+            continue;
+        }
+        world.lake.disturb(&doubled);
+        drop(world.engine().run(request(), Resume::Continue).await);
+        let basis = world.ledger.model_basis("nightly", &doubled).await.unwrap().unwrap();
+        assert_ne!(basis.own, "102", "after {entries} entries");
+        disturbed += 1;
+    }
+    assert!(disturbed > 2, "{disturbed}");
 }
 
 #[tokio::test]

@@ -218,17 +218,20 @@ impl Extractor for TestExtractor {
     }
 }
 
+/// Computations, each with what it was to go on from.
+pub(crate) type Asked = Arc<Mutex<Vec<(TableName, Option<Basis>)>>>;
+
 /// Two models: `doubled` reads `shop.numbers`, `listed` reads `doubled`.
 #[derive(Debug)]
 pub(crate) struct TestModels {
     pub(crate) nodes: Vec<ModelNode>,
     pub(crate) lake: Arc<MemoryLoader>,
     /// Each computation with what it was to go on from.
-    pub(crate) asked: Mutex<Vec<(TableName, Option<Basis>)>>,
+    pub(crate) asked: Asked,
 }
 
 impl TestModels {
-    pub(crate) fn new(lake: Arc<MemoryLoader>) -> Self {
+    pub(crate) fn new(lake: Arc<MemoryLoader>, asked: Asked) -> Self {
         let node = |table: &str, input: &str| ModelNode {
             contract: Contract { cursor: None, ..contract(table) },
             inputs: vec![input.parse().unwrap()],
@@ -237,7 +240,7 @@ impl TestModels {
             incremental_by: None,
             layout: Layout::default(),
         };
-        Self { nodes: vec![node("doubled", "shop.numbers"), node("listed", "doubled")], lake, asked: Mutex::default() }
+        Self { nodes: vec![node("doubled", "shop.numbers"), node("listed", "doubled")], lake, asked }
     }
 }
 
@@ -298,6 +301,11 @@ pub(crate) struct MemoryLoader {
 impl MemoryLoader {
     pub(crate) fn new(name: &str) -> Arc<Self> {
         Arc::new(Self { name: name.to_owned(), ..Self::default() })
+    }
+
+    /// Somebody else writes the table: it is in another state.
+    pub(crate) fn disturb(&self, table: &TableName) {
+        self.tables.lock().unwrap().get_mut(table).unwrap().0.revision += 100;
     }
 
     pub(crate) fn rows(&self, table: &TableName) -> Rows {
@@ -427,6 +435,13 @@ impl MemoryLedger {
 
     pub(crate) fn len(&self) -> usize {
         self.entries.lock().unwrap().len()
+    }
+
+    /// Whether a step has brought rows into the lake in two runs.
+    pub(crate) fn has_loaded_twice(&self, wanted: &str) -> bool {
+        let entries = self.entries.lock().unwrap();
+        let is_it = |entry: &Entry| matches!(entry, Entry::Loaded { step, destination, .. } if step == wanted && destination == "lake");
+        entries.iter().filter(|(_, _, entry)| is_it(entry)).count() == 2
     }
 
     /// The slices that were written down, since the latest reading began.
