@@ -35,6 +35,7 @@
 //! [`pipeline_core::model::Models::compute`] for each model.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::string_slice))]
 
+mod compact;
 pub mod compute;
 pub mod errors;
 pub mod functions;

@@ -29,6 +29,7 @@ use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::turns::Turns;
 use pipeline_core::window::Timestamp;
 
+use crate::compact::CompactBelowSorts;
 use crate::errors::{STORAGE, failure};
 use crate::functions::{self, bound::Bindings};
 use crate::pool::PartedPool;
@@ -179,7 +180,8 @@ impl Engine {
         // What each sort keeps aside to merge what it spilled; a plan has a dozen sorts, and all of them share the limit.
         settings.execution.sort_spill_reservation_bytes = match joins {
             JoinsBy::Hash => self.options.memory_limit_bytes / 64,
-            JoinsBy::Merge => self.options.memory_limit_bytes / 128,
+            // Of sixty sorts, too, each gets so much of the part that merges share.
+            JoinsBy::Merge => self.options.memory_limit_bytes / 512,
         };
         if joins == JoinsBy::Merge {
             // What a sort holds is sorted as one: to merge it batch by batch takes memory that nothing limits to a share.
@@ -202,7 +204,12 @@ impl Engine {
             JoinsBy::Hash => &self.runtime,
             JoinsBy::Merge => &self.alone,
         };
-        let state = SessionStateBuilder::new().with_config(config).with_runtime_env(Arc::clone(runtime)).with_default_features().build();
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(runtime))
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(CompactBelowSorts))
+            .build();
         let context = SessionContext::new_with_state(state);
         context.register_catalog(CATALOG, Arc::clone(catalog) as Arc<dyn CatalogProvider>);
         for function in functions::all(bindings) {
