@@ -12,7 +12,7 @@ use pipeline_core::error::{Error, Result};
 use pipeline_core::landing::Landing;
 use pipeline_core::ledger::Ledger;
 use pipeline_core::load::Loader;
-use pipeline_core::model::Models;
+use pipeline_core::model::{ModelNode, Models};
 use pipeline_core::name::TableName;
 use pipeline_core::pace::Pace;
 use pipeline_core::privacy::PrivacyKey;
@@ -261,9 +261,13 @@ impl Project {
         let lake = self.lake().await?;
         let models = self.models_over(Arc::clone(&lake), key)?;
         let names: Vec<TableName> = models.nodes().iter().map(|node| node.contract.table.clone()).collect();
-        let made = matching(&configured.models, names.iter(), &format!("pipelines.{pipeline}.models"))?;
-        let models = Arc::new(models.narrowed(&made));
+        let mut made = matching(&configured.models, names.iter(), &format!("pipelines.{pipeline}.models"))?;
         let published = matching(&configured.publish, made.iter(), &format!("pipelines.{pipeline}.publish"))?;
+        let published = in_published_form(published, models.nodes());
+        if !configured.destinations.is_empty() {
+            made.extend(published.iter().cloned());
+        }
+        let models = Arc::new(models.narrowed(&made));
         let mut connected = Vec::new();
         for name in &configured.destinations {
             let destination =
@@ -406,6 +410,18 @@ fn search() -> Result<PathBuf> {
     }
     Err(Error::new(&CONFIG, format!("there is no {FILE_NAME} here or in any folder above"))
         .hint("Go to the project's folder, or name the file with --config."))
+}
+
+/// What destinations are given: where a model has a published form, that one and never the model itself.
+fn in_published_form(mut tables: BTreeSet<TableName>, nodes: &[ModelNode]) -> BTreeSet<TableName> {
+    for node in nodes {
+        if let Some(exact) = &node.published_form_of
+            && tables.remove(exact)
+        {
+            tables.insert(node.contract.table.clone());
+        }
+    }
+    tables
 }
 
 fn matching<'a>(patterns: &[String], names: impl Iterator<Item = &'a TableName> + Clone, key: &str) -> Result<BTreeSet<TableName>> {

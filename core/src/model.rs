@@ -28,6 +28,22 @@ pub struct ModelNode {
     pub incremental_by: Option<Vec<ColumnName>>,
     /// Hints for warehouses.
     pub layout: Layout,
+    /// The model whose published form this one is: destinations other than the lake have it under that name, and not the other.
+    pub published_form_of: Option<TableName>,
+}
+
+impl ModelNode {
+    /// The table that destinations other than the lake have it as.
+    #[must_use]
+    pub fn published_table(&self) -> &TableName {
+        self.published_form_of.as_ref().unwrap_or(&self.contract.table)
+    }
+
+    /// The contract that destinations other than the lake are given.
+    #[must_use]
+    pub fn published_contract(&self) -> Contract {
+        Contract { table: self.published_table().clone(), ..self.contract.clone() }
+    }
 }
 
 /// What computing a model gave.

@@ -8,6 +8,8 @@ mod capture;
 mod continued;
 mod cut;
 mod emptied;
+#[path = "../../transforms/tests/models/equations.rs"]
+mod equations;
 mod gentle;
 mod late;
 mod loaders;

@@ -129,6 +129,7 @@ fn marts_agree_with_other_parameters_and_birthdays_on_29_february() {
     set("gap_cancel_percent", 20.into());
     set("gap_late_percent", 50.into());
     set("affinity_orders_min", 3.into());
+    set("k_anonymity", 2.into());
     set("horizon_days", 10.into());
     set("leap_day", "mar1".into());
     set("minimum_age", 18.into());

@@ -35,7 +35,9 @@ impl World {
             .set("profiles.live.project.landing", format!("s3://{BUCKET}/landing"))
             .set("profiles.live.aws.endpoint", s3.endpoint())
             .set("profiles.live.destinations.warehouse.endpoint", warehouse.endpoint())
-            .set("profiles.live.destinations.warehouse.database", DATABASE);
+            .set("profiles.live.destinations.warehouse.database", DATABASE)
+            // The answers are exact. What is suppressed has a test of its own.
+            .set("parameters.k_anonymity", 1);
         for (name, value) in s3.owner().environment() {
             project.environment(name, value);
         }
@@ -102,6 +104,80 @@ fn the_first_night_the_second_and_one_with_changes() {
     assert!(calls <= tables * 10, "{calls} calls for {tables} tables");
     world.assert_everywhere(&answers);
     assert!(world.s3.unfinished_uploads(BUCKET).is_empty());
+}
+
+#[test]
+fn small_cells_are_suppressed_also_where_the_exact_table_was_loaded_before() {
+    const K: u64 = 3;
+    let mut world = World::start();
+    let answers = world.generate(&[]);
+    world.project.set("parameters.k_anonymity", 3);
+    // A project as it was before its models had published forms.
+    let models = world.project.folder().join("models");
+    place::copy(&place::repository().join("sql"), &models);
+    for (name, ending) in ["orders", "gaps"].into_iter().flat_map(|name| ["sql", "toml", "slt"].map(|ending| (name, ending))) {
+        std::fs::remove_file(models.join(format!("coverage/coverage_{name}_published.{ending}"))).unwrap();
+    }
+    world.project.set("project.models", models.to_str().unwrap());
+    assert_eq!(world.run()["status"], "done");
+    world.assert_everywhere(&answers);
+    let number = |world: &World, sql: &str| world.warehouse.query(DATABASE, sql)[0]["n"].as_u64().unwrap();
+    let small = format!("SELECT count(*) AS n FROM marts.coverage_orders WHERE customers < {K}");
+    assert!(number(&world, &small) > 0, "the exact table has small cells");
+
+    world.project.set("project.models", place::repository().join("sql").to_str().unwrap());
+    let plan = world.project.pipeline(&["plan", "nightly", "--output", "json"]).succeeded().json();
+    let changes: Vec<&str> = plan["changes"].as_array().unwrap().iter().map(|change| change["what"].as_str().unwrap()).collect();
+    for change in ["column marts.coverage_orders.orders BIGINT NOT NULL becomes BIGINT", "column marts.coverage_orders.suppressed BOOLEAN"]
+    {
+        assert!(changes.contains(&change), "\"{change}\" is not among {changes:?}");
+    }
+    assert!(!changes.iter().any(|change| change.contains("marts.coverage_orders_published")), "{changes:?}");
+    assert_eq!(world.run()["status"], "done");
+
+    let of_lake = |world: &World, sql: &str| world.project.value(sql).parse::<u64>().unwrap();
+    let same = |world: &World| {
+        assert_eq!(number(world, &small), 0);
+        for (name, measure) in [("coverage_orders", "orders"), ("coverage_gaps", "customers")] {
+            let query = |table: &str| format!("SELECT count(*) AS n FROM {table}");
+            let sum = |table: &str| format!("SELECT CAST(coalesce(sum({measure}), 0) AS BIGINT) AS n FROM {table}");
+            let shown = |table: &str| format!("SELECT count(*) AS n FROM {table} WHERE NOT suppressed");
+            for sql in [&query as &dyn Fn(&str) -> String, &sum, &shown] {
+                let (there, here) = (sql(&format!("marts.{name}")), sql(&format!("{name}_published")));
+                assert_eq!(number(world, &there), of_lake(world, &here), "{here}");
+            }
+        }
+        assert_eq!(
+            number(
+                world,
+                "SELECT count(*) AS n FROM marts.coverage_orders WHERE suppressed AND (orders IS NOT NULL OR revenue IS NOT NULL)"
+            ),
+            0
+        );
+        assert!(
+            world.warehouse.try_query(DATABASE, "SELECT 1 FROM marts.coverage_orders_published").is_err(),
+            "it has the exact table's name"
+        );
+    };
+    same(&world);
+    let suppressed = number(&world, "SELECT count(*) AS n FROM marts.coverage_orders WHERE suppressed");
+    assert!(suppressed > 0 && number(&world, "SELECT count(*) AS n FROM marts.coverage_orders WHERE NOT suppressed") > 0);
+    answers.assert_lake(&world.project);
+
+    // The nights after go on from there.
+    assert_eq!(world.run()["status"], "unchanged");
+    let answers = world.generate(&["--change-percent", "25"]);
+    let changed = world.run();
+    let steps = changed["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|step| step["name"] == "load warehouse coverage_orders"), "{changed}");
+    assert!(steps.iter().all(|step| step["name"] != "load warehouse coverage_orders_published"), "{changed}");
+    same(&world);
+    answers.assert_lake(&world.project);
+
+    // Another bound is another statement's parameter: all is made anew.
+    world.project.set("parameters.k_anonymity", 1);
+    assert_eq!(world.run()["status"], "done");
+    world.assert_everywhere(&answers);
 }
 
 #[test]

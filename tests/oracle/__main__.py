@@ -39,7 +39,8 @@ MARTS = {
     mart.__name__: mart
     for mart in (
         base.customer_first_orders, base.orders, base.order_items, base.order_status_events, base.payments, base.deliveries, base.customers, base.stores,
-        base.loyalty_ledger, coverage.coverage_orders, coverage.coverage_stores, coverage.coverage_gaps,
+        base.loyalty_ledger, coverage.coverage_orders, coverage.coverage_stores, coverage.coverage_gaps, coverage.coverage_orders_published,
+        coverage.coverage_gaps_published,
         personalization.customer_features, personalization.customer_values, personalization.category_affinities,
         personalization.customer_preferences, personalization.birthdays_due, segments.discounts_due,
         personalization.offers, personalization.segment_birthdays, segments.segment_discounts,

@@ -1,5 +1,7 @@
 """The coverage maps."""
 
+import collections
+import datetime
 from fractions import Fraction
 
 import h3
@@ -151,4 +153,86 @@ def coverage_gaps(world):
     made.sort(key=lambda row: (-(row["cancelled"] + row["late_orders"]), -row["attempts"], row["cell"]))
     for rank, row in enumerate(made, 1):
         row["opportunity_rank"] = rank
+    return made
+
+
+def families(rows, resolutions):
+    """Cells of one day and currency by the cell around them; those of the coarsest resolution by None."""
+    found = {}
+    for row in rows:
+        coarser = max((one for one in resolutions if one < row["resolution"]), default=None)
+        found.setdefault(None if coarser is None else h3.cell_to_parent(row["cell"], coarser), []).append(row)
+    return found
+
+
+def suppressed_cells(rows, resolutions, least):
+    """Top down: the cells of one day and currency that show nothing. None if nothing could be shown at all."""
+    below = families(rows, resolutions)
+    finest = max(resolutions)
+    within = collections.Counter(
+        h3.cell_to_parent(row["cell"], coarser) for row in rows if row["resolution"] == finest for coarser in resolutions if coarser < finest
+    )
+
+    def is_small(row):
+        # As many orders as finest cells: each of them has one.
+        return row["customers"] < least or row["orders"] == within[row["cell"]]
+
+    if all(map(is_small, below[None])):
+        return None
+    hidden, waiting = set(), [None]
+    while waiting:
+        around = waiting.pop()
+        children = below.get(around, [])
+        waiting.extend(child["cell"] for child in children)
+        if around in hidden:
+            hidden.update(child["cell"] for child in children)
+            continue
+        small = {child["cell"] for child in children if is_small(child)}
+        others = [child for child in children if child["cell"] not in small]
+        hidden |= small
+        if small and others:
+            hidden.add(min(others, key=lambda child: (child["customers"], child["cell"]))["cell"])
+    return hidden
+
+
+SHOWN_OF_ALL = {"business_date", "resolution", "cell", "currency", "cell_latitude", "cell_longitude", "boundary_wkt"}
+
+
+def coverage_orders_published(world):
+    least = int(world.parameters["k_anonymity"])
+    resolutions = {int(text) for text in world.parameters["resolutions"].split(",")}
+    made = []
+    for _, rows in groups(world.marts["coverage_orders"], lambda row: (row["business_date"], row["currency"])).items():
+        hidden = suppressed_cells(rows, resolutions, least) if least > 1 else set()
+        if hidden is None:
+            continue
+        for row in rows:
+            gone = row["cell"] in hidden
+            made.append({name: None if gone and name not in SHOWN_OF_ALL else value for name, value in row.items()} | {"suppressed": gone})
+    return made
+
+
+def coverage_gaps_published(world):
+    least = int(world.parameters["k_anonymity"])
+    first, last = (
+        datetime.datetime.fromtimestamp(instant // 1_000_000, datetime.timezone.utc).date() for instant in (world.as_of - 28 * DAY_US, world.as_of)
+    )
+    counts = {"attempts": "orders", "completed": "completed", "cancelled": "cancelled", "late_orders": "late_orders"}
+    days = groups(
+        (row for row in world.marts["coverage_orders_published"] if first <= row["business_date"] <= last), lambda row: row["cell"]
+    )
+    made = []
+    for row in world.marts["coverage_gaps"]:
+        if least <= 1:
+            made.append(row | {"suppressed": False})
+        elif row["customers"] >= least:
+            shown = days.get(row["cell"], [])
+            adds_up = shown and not any(day["suppressed"] for day in shown)
+            adds_up = adds_up and all(row[name] == sum(day[of] for day in shown) for name, of in counts.items())
+            gone = set() if adds_up else {*counts, "cancel_rate", "late_rate"}
+            made.append({name: None if name in gone else value for name, value in row.items()} | {"suppressed": not adds_up})
+    if least > 1:
+        made.sort(key=lambda row: (-row["customers"], row["cell"]))
+        for rank, row in enumerate(made, 1):
+            row["opportunity_rank"] = rank
     return made

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::arguments::{CoverageArguments, CoverageCommand, Global, OutputForm, SimulateArguments};
 use crate::map::simulate::{self, Candidate, Closing, DAYS, Demand, Neighbour, Opening};
-use crate::map::{MAP_EMPTY, SIMULATION};
+use crate::map::{MAP_EMPTY, SIMULATION, anonymity};
 use crate::output::{Printer, Style, count, plural, table};
 use crate::project::Project;
 
@@ -30,6 +30,7 @@ async fn simulate(global: &Global, printer: Printer, arguments: SimulateArgument
     let trial = trial(&arguments)?;
     let project = Project::open(global, printer)?;
     let as_of = super::run::as_of(&project, arguments.as_of.as_deref())?;
+    let customers_min = anonymity::customers_min(&project.config)?;
     let session = project.models().await?.session(as_of);
     for name in ["orders", "stores", "coverage_gaps"] {
         if !session.has(&TableName::new(TableName::MARTS, name)?).await? {
@@ -40,11 +41,11 @@ async fn simulate(global: &Global, printer: Printer, arguments: SimulateArgument
     }
     match trial {
         Trial::Open(store) => {
-            let found = Box::pin(simulate::open(&session, store)).await?;
+            let found = Box::pin(simulate::open(&session, store, customers_min)).await?;
             if printer.form != OutputForm::Human {
                 return printer.json(&json!({ "schema_version": 1, "kind": "add", "as_of": as_of, "days": DAYS, "result": found }));
             }
-            show_opening(printer, &found, &as_of.to_string());
+            show_opening(printer, &found, &as_of.to_string(), customers_min);
         }
         Trial::Close(store) => {
             let stores = simulate::open_stores(&session).await?;
@@ -52,11 +53,11 @@ async fn simulate(global: &Global, printer: Printer, arguments: SimulateArgument
                 Error::new(&SIMULATION, format!("there is no open store {store}"))
                     .hint("`pipeline query \"SELECT store_id, name, closed_on FROM stores\"` lists the stores.")
             })?;
-            let found = Box::pin(simulate::close(&session, store, name)).await?;
+            let found = Box::pin(simulate::close(&session, store, name, customers_min)).await?;
             if printer.form != OutputForm::Human {
                 return printer.json(&json!({ "schema_version": 1, "kind": "close", "as_of": as_of, "days": DAYS, "result": found }));
             }
-            show_closing(printer, &found, &as_of.to_string());
+            show_closing(printer, &found, &as_of.to_string(), customers_min);
         }
     }
     Ok(())
@@ -94,8 +95,23 @@ fn positive(number: i64) -> String {
     count(u64::try_from(number).unwrap_or(0))
 }
 
+/// What is not shown is a word, not a number.
+fn shown(number: Option<i64>) -> String {
+    number.map_or_else(|| "hidden".to_owned(), positive)
+}
+
+/// Why something is hidden, if anything is.
+fn say_hidden(printer: Printer, is_hidden: bool, customers_min: i64) {
+    if is_hidden {
+        let words =
+            format!("\nhidden: of fewer than {customers_min} customers, or it would tell of what is (`k_anonymity` in [parameters])");
+        printer.line(printer.styled(Style::Dim, words));
+    }
+}
+
 fn amounts(demand: &Demand) -> String {
-    let amounts: Vec<String> = demand.revenue.iter().map(|(currency, amount)| format!("{currency} {amount}")).collect();
+    let Some(revenue) = &demand.revenue else { return shown(None) };
+    let amounts: Vec<String> = revenue.iter().map(|(currency, amount)| format!("{currency} {amount}")).collect();
     if amounts.is_empty() { "–".to_owned() } else { amounts.join(", ") }
 }
 
@@ -104,9 +120,9 @@ fn demand_table(rows: &[(&str, &Demand)]) -> String {
         vec![
             (*name).to_owned(),
             positive(demand.cells),
-            positive(demand.orders),
-            positive(demand.cancelled),
-            positive(demand.customers),
+            shown(demand.orders),
+            shown(demand.cancelled),
+            shown(demand.customers),
             amounts(demand),
         ]
     };
@@ -114,9 +130,10 @@ fn demand_table(rows: &[(&str, &Demand)]) -> String {
 }
 
 fn neighbour_table(printer: Printer, stores: &[Neighbour], heading: &str) {
-    let rows = stores.iter().take(ROWS_SHOWN).map(|store| {
-        vec![store.store_id.to_string(), store.name.clone().unwrap_or_default(), positive(store.cells), positive(store.orders)]
-    });
+    let rows = stores
+        .iter()
+        .take(ROWS_SHOWN)
+        .map(|store| vec![store.store_id.to_string(), store.name.clone().unwrap_or_default(), positive(store.cells), shown(store.orders)]);
     printer.line(table(&["store", "name", "cells", heading], &[0, 2, 3], rows));
     more(printer, stores.len());
 }
@@ -127,7 +144,7 @@ fn more(printer: Printer, rows: usize) {
     }
 }
 
-fn show_opening(printer: Printer, found: &Opening, as_of: &str) {
+fn show_opening(printer: Printer, found: &Opening, as_of: &str, customers_min: i64) {
     let store = found.store;
     let title = format!("A store at {}, {} that delivers {} m far", store.latitude, store.longitude, store.radius_m);
     printer.line(printer.styled(Style::Strong, title));
@@ -139,22 +156,24 @@ fn show_opening(printer: Printer, found: &Opening, as_of: &str) {
         printer.line("\nStores that reach the same cells, with the orders they have there:");
         neighbour_table(printer, &found.stores, "orders");
     }
+    let parts = [&found.reached, &found.new, &found.shared].iter().any(|demand| demand.orders.is_none());
+    say_hidden(printer, parts || found.stores.iter().any(|store| store.orders.is_none()), customers_min);
     let closed = found.gaps.iter().filter(|gap| gap.effect == "closes").count();
     if found.gaps.is_empty() {
         printer.line("\nNo gap lies within its reach.");
         return;
     }
     printer.line(format!("\n{} within its reach, of which {} would close:", plural(found.gaps.len(), "gap"), count(closed as u64)));
-    let rows = found
-        .gaps
-        .iter()
-        .take(ROWS_SHOWN)
-        .map(|gap| vec![gap.opportunity_rank.to_string(), gap.cell.clone(), positive(gap.attempts), gap.effect.to_owned()]);
-    printer.line(table(&["rank", "cell", "orders", "effect"], &[0, 2], rows));
+    let rows = found.gaps.iter().take(ROWS_SHOWN).map(|gap| {
+        let size = gap.attempts.unwrap_or(gap.customers);
+        vec![gap.opportunity_rank.to_string(), gap.cell.clone(), positive(size), gap.effect.to_owned()]
+    });
+    let size = if found.gaps.iter().any(|gap| gap.attempts.is_none()) { "customers" } else { "orders" };
+    printer.line(table(&["rank", "cell", size, "effect"], &[0, 2], rows));
     more(printer, found.gaps.len());
 }
 
-fn show_closing(printer: Printer, found: &Closing, as_of: &str) {
+fn show_closing(printer: Printer, found: &Closing, as_of: &str, customers_min: i64) {
     let name = found.name.as_deref().unwrap_or("without a name");
     printer.line(printer.styled(Style::Strong, format!("Without store {} ({name})", found.store_id)));
     printer.line(printer.styled(Style::Dim, format!("by its orders of the {DAYS} days before {as_of}\n")));
@@ -170,6 +189,8 @@ fn show_closing(printer: Printer, found: &Closing, as_of: &str) {
         printer.line("\nStores that reach its cells, with the orders they could take over:");
         neighbour_table(printer, &found.stores, "its orders there");
     }
+    let parts = [&found.lost, &found.coverable, &found.all, &found.elsewhere].iter().any(|demand| demand.orders.is_none());
+    say_hidden(printer, parts || found.stores.iter().any(|store| store.orders.is_none()), customers_min);
 }
 
 #[cfg(test)]

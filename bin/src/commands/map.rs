@@ -11,7 +11,7 @@ use pipeline_core::run::RunStatus;
 use crate::arguments::{Global, MapArguments, MapFormat, OutputForm};
 use crate::commands::status::{RUN_UNKNOWN, RUNS_SEARCHED};
 use crate::map::read::{Dates, Grouping, Wanted, Wish, read, too_large};
-use crate::map::{MAP_EMPTY, MAP_FILE, MAP_RUN, features, geojson, geoparquet, page};
+use crate::map::{MAP_EMPTY, MAP_FILE, MAP_RUN, anonymity, features, geojson, geoparquet, page};
 use crate::output::{Printer, plural, size};
 use crate::project::Project;
 
@@ -63,6 +63,7 @@ pub(crate) async fn map(global: &Global, printer: Printer, arguments: MapArgumen
         dates: days,
         resolutions: arguments.resolution.clone(),
         baseline,
+        customers_min: anonymity::customers_min(&project.config)?,
         grouping: if format == MapFormat::Html { Grouping::Within(bytes_max) } else { Grouping::Whole },
     };
     let atlas = Box::pin(read(&session, &wanted)).await?;
@@ -87,7 +88,7 @@ fn report(printer: Printer, arguments: &MapArguments, atlas: &crate::map::atlas:
     if printer.form != OutputForm::Human {
         return printer.json(&serde_json::json!({
             "schema_version": 1, "file": arguments.out, "bytes": bytes, "features": things, "from": atlas.from, "to": atlas.to,
-            "bucket_days": atlas.bucket_days, "run": atlas.run, "notes": atlas.notes,
+            "bucket_days": atlas.bucket_days, "k_anonymity": atlas.k_anonymity, "run": atlas.run, "notes": atlas.notes,
         }));
     }
     let noun = match arguments.layer {

@@ -136,30 +136,29 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
         if reason != "only if the model itself changed" {
             changing.insert(name.clone());
         }
-        let mut loaders = vec![("lake".to_owned(), &connected.lake)];
-        loaders.extend(
-            connected.destinations.iter().filter(|to| to.tables.contains(name)).map(|to| (to.loader.name().to_owned(), &to.loader)),
-        );
-        for (destination, loader) in &loaders {
-            for change in loader.compare(&node.contract, &node.layout).await? {
+        let mut loaders = vec![("lake".to_owned(), &connected.lake, node.contract.clone())];
+        let beside = connected.destinations.iter().filter(|to| to.tables.contains(name));
+        loaders.extend(beside.map(|to| (to.loader.name().to_owned(), &to.loader, node.published_contract())));
+        for (destination, loader, contract) in &loaders {
+            for change in loader.compare(contract, &node.layout).await? {
                 plan.changes.push(DestinationChange { destination: destination.clone(), change });
             }
             let base = stored.as_ref().map(|marker| marker.revision);
             let id = LoadId {
                 pipeline: connected.pipeline.clone(),
-                table: name.clone(),
+                table: contract.table.clone(),
                 revision: base.unwrap_or(0) + 1,
                 digest: "…".to_owned(),
             };
             let load =
-                Load { id, run: "…".to_owned(), mode: Mode::Changes, base, contract: node.contract.clone(), layout: node.layout.clone() };
+                Load { id, run: "…".to_owned(), mode: Mode::Changes, base, contract: contract.clone(), layout: node.layout.clone() };
             let statements = loader.describe(&load);
             if !statements.is_empty() {
-                plan.loads.push(LoadPlan { table: name.clone(), destination: destination.clone(), statements });
+                plan.loads.push(LoadPlan { table: contract.table.clone(), destination: destination.clone(), statements });
             }
         }
         let how = how(connected, node, stored.is_some() && !full_refresh).await?;
-        let destinations = loaders.into_iter().map(|(name, _)| name).collect();
+        let destinations = loaders.into_iter().map(|(name, ..)| name).collect();
         plan.models.push(ModelPlan { table: name.clone(), reads: node.inputs.clone(), reason, how, destinations });
     }
     Ok(plan)

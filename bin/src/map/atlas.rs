@@ -19,6 +19,8 @@ pub(crate) struct Atlas {
     pub(crate) from: NaiveDate,
     /// The last one.
     pub(crate) to: NaiveDate,
+    /// Cells of fewer customers, and some beside them, show no numbers; 1 if all do.
+    pub(crate) k_anonymity: i64,
     /// So many days are one bucket.
     pub(crate) bucket_days: u32,
     /// The first day of each bucket.
@@ -47,9 +49,14 @@ pub(crate) struct Layer {
     /// Longitude and latitude of each corner, in millionths of a degree, not closed; longitudes may go beyond ±180°.
     pub(crate) outlines: Vec<Vec<i64>>,
     pub(crate) rows: Rows,
+    /// Cells whose numbers are not shown.
+    pub(crate) hidden: Hidden,
     /// What it is compared with, about the same cells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) baseline: Option<Rows>,
+    /// Of that, what is not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) baseline_hidden: Option<Hidden>,
     /// The exact outlines, as WKT.
     #[serde(skip)]
     pub(crate) wkt: Vec<String>,
@@ -75,6 +82,14 @@ pub(crate) struct Rows {
     /// What holds for single days only.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(crate) day: Option<DayRows>,
+}
+
+/// Where something was ordered, and how much is not shown: by bucket, cell and currency, as rows are.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Hidden {
+    pub(crate) bucket: Vec<i64>,
+    pub(crate) cell: Vec<usize>,
+    pub(crate) currency: Vec<usize>,
 }
 
 /// Measures that cannot be combined over days.

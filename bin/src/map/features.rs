@@ -75,6 +75,8 @@ struct Sums {
     minutes: (i64, i64),
     distance: (i64, i64),
     revenue: BTreeMap<usize, i64>,
+    /// Some of it is not shown: what adds up would be too little.
+    is_suppressed: bool,
 }
 
 fn sums(layer: &Layer) -> Vec<Sums> {
@@ -96,6 +98,7 @@ fn sums(layer: &Layer) -> Vec<Sums> {
             *sums.revenue.entry(rows.currency[row]).or_default() += revenue;
         }
     }
+    layer.hidden.cell.iter().for_each(|cell| cells[*cell].is_suppressed = true);
     cells
 }
 
@@ -114,7 +117,10 @@ fn cells(atlas: &Atlas) -> Features {
         names.extend(layer.cells.iter().cloned().map(Some));
         all.extend(sums(layer));
     }
-    let count = |index: usize| Values::Integer(all.iter().map(|sums| Some(sums.counts[index])).collect());
+    let count = |index: usize| Values::Integer(all.iter().map(|sums| (!sums.is_suppressed).then_some(sums.counts[index])).collect());
+    let means = |of: fn(&Sums) -> (i64, i64), scale: f64| {
+        Values::Number(all.iter().map(|sums| if sums.is_suppressed { None } else { mean(of(sums), scale) }).collect())
+    };
     let mut columns = vec![
         ("cell".to_owned(), Values::Text(names)),
         ("resolution".to_owned(), Values::Integer(resolution)),
@@ -125,8 +131,8 @@ fn cells(atlas: &Atlas) -> Features {
         ("cancelled".to_owned(), count(2)),
         ("late_orders".to_owned(), count(3)),
         ("new_customers".to_owned(), count(4)),
-        ("delivery_minutes_mean".to_owned(), Values::Number(all.iter().map(|sums| mean(sums.minutes, 10.0)).collect())),
-        ("store_distance_mean_m".to_owned(), Values::Number(all.iter().map(|sums| mean(sums.distance, 1.0)).collect())),
+        ("delivery_minutes_mean".to_owned(), means(|sums| sums.minutes, 10.0)),
+        ("store_distance_mean_m".to_owned(), means(|sums| sums.distance, 1.0)),
     ];
     // A column for each currency: amounts of different ones are never added.
     for (position, code) in atlas.currencies.iter().enumerate() {
@@ -135,6 +141,7 @@ fn cells(atlas: &Atlas) -> Features {
             columns.push((format!("revenue_{code}"), Values::Money(amounts)));
         }
     }
+    columns.push(("suppressed".to_owned(), Values::Truth(all.iter().map(|sums| Some(sums.is_suppressed)).collect())));
     Features { shapes, columns }
 }
 

@@ -3,6 +3,7 @@
 //! `read` asks the marts and gives an [`atlas`]; `page` writes it as one HTML file, `features` turns it into areas and points
 //! for `geojson` and `geoparquet`. `simulate` answers what a store more or less would change.
 
+pub(crate) mod anonymity;
 pub(crate) mod atlas;
 pub(crate) mod features;
 pub(crate) mod geojson;

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Days, NaiveDate};
-use pipeline_core::error::{Error, Result};
+use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::window::Timestamp;
 use pipeline_transforms::session::Session;
 
-use super::atlas::{Atlas, Baseline, DayRows, Gaps, Layer, Rows, Store, StoreRows};
+use super::anonymity::{self, Showing};
+use super::atlas::{Atlas, Baseline, DayRows, Gaps, Hidden, Layer, Rows, Store, StoreRows};
 use super::outline;
 use super::statement::{self, Table, fetch};
 use super::{MAP_EMPTY, MAP_SIZE};
@@ -18,6 +19,9 @@ pub(crate) const DAYS_SHOWN: u64 = 90;
 
 /// How many days may stand as one, the fewest first: weeks keep their weekdays together, and so do four of them.
 const BUCKET_DAYS: [u32; 3] = [1, 7, 28];
+
+/// A step must show so much of the orders, in parts of a hundred, of the cells that a page begins with; if it does not, it has more days.
+const SHOWN_PERCENT_MIN: i64 = 50;
 
 /// What a row takes in the page, what a cell's place takes, and all but the data: measured on the demonstration data (44, 146 and
 /// 80,000), and a little more.
@@ -73,6 +77,8 @@ pub(crate) struct Wanted {
     pub(crate) resolutions: Vec<i64>,
     pub(crate) baseline: Option<Wish>,
     pub(crate) grouping: Grouping,
+    /// How many customers a cell must have to show numbers.
+    pub(crate) customers_min: i64,
 }
 
 /// What to compare with.
@@ -110,35 +116,32 @@ pub(crate) async fn read(session: &Session, wanted: &Wanted) -> Result<Atlas> {
         }
     };
     let mut notes = Vec::new();
-    let bucket_days = match wanted.grouping {
-        Grouping::Whole => u32::try_from(dates.days()).unwrap_or(u32::MAX),
-        Grouping::Within(bytes) => bucket_days(session, wanted, dates, before, bytes).await?,
-    };
-    let (dates, before) = match wanted.grouping {
-        Grouping::Whole => (dates, before),
-        Grouping::Within(_) => (dates.whole(bucket_days), before.map(|(table, dates)| (table, dates.whole(bucket_days)))),
-    };
-    if bucket_days > 1 && wanted.grouping != Grouping::Whole {
-        notes.push(format!("Days are put together by {bucket_days}, so that the file stays small; choose fewer days to see single ones."));
-    }
+    let Steps { bucket_days, dates, before, now } = steps(session, wanted, dates, before, &mut notes).await?;
     let mut currencies = Names::default();
-    let now = cells(session, wanted, statement::ORDERS, dates, bucket_days).await?;
     let then = match before {
         Some((table, dates)) => Some(cells(session, wanted, table, dates, bucket_days).await?),
         None => None,
     };
-    if now.is_empty() && then.as_ref().is_none_or(Table::is_empty) {
+    if now.table.is_empty() && then.as_ref().is_none_or(|then| then.table.is_empty()) {
         return Err(Error::new(&MAP_EMPTY, format!("table \"coverage_orders\" has no rows from {} to {}", dates.from, dates.to)));
     }
-    let shapes = shapes(session, wanted, dates, before).await?;
-    let codes = currency_codes(session, dates, &[Some(&now), then.as_ref()]).await?;
+    let listed = listed(&[Some(&now), then.as_ref()])?;
+    if listed.is_empty() {
+        let few = format!("no cell has {} customers from {} to {}, so that none can be shown", wanted.customers_min, dates.from, dates.to);
+        return Err(Error::new(&MAP_EMPTY, few)
+            .hint("Choose more days; `k_anonymity` in [parameters] is the number of customers that a cell must have."));
+    }
+    let mut shapes = shapes(session, wanted, dates, before).await?;
+    shapes.values_mut().for_each(|cells| cells.retain(|cell, _| listed.contains(cell)));
+    shapes.retain(|_, cells| !cells.is_empty());
+    let codes = currency_codes(session, dates, &[Some(&now.table), then.as_ref().map(|then| &then.table)]).await?;
     for code in &codes {
         currencies.position(code);
     }
     let layers = layers(shapes, &now, then.as_ref(), bucket_days, &mut currencies)?;
     let stores = stores(session, &mut notes).await?;
     let store_rows = store_rows(session, &stores, dates, bucket_days, &mut currencies).await?;
-    let gaps = gaps(session, &mut notes).await?;
+    let gaps = gaps(session, wanted.customers_min, &mut notes).await?;
     let baseline = before.map(|(_, dates)| Baseline {
         label: match &wanted.baseline {
             Some(Wish::Run(run)) => format!("run {run}"),
@@ -157,6 +160,7 @@ pub(crate) async fn read(session: &Session, wanted: &Wanted) -> Result<Atlas> {
         as_of: wanted.as_of.to_string(),
         from: dates.from,
         to: dates.to,
+        k_anonymity: wanted.customers_min.max(1),
         bucket_days,
         dates: dates.bucket_starts(bucket_days),
         currencies: currencies.names,
@@ -220,8 +224,133 @@ pub(crate) fn too_large(bytes: u64, bytes_max: u64) -> Error {
     Error::new(&MAP_SIZE, format!("the page would have about {} MB, and {} MB are allowed", megabytes(bytes), megabytes(bytes_max)))
 }
 
-async fn cells(session: &Session, wanted: &Wanted, table: &str, dates: Dates, bucket_days: u32) -> Result<Table> {
-    fetch(session, &statement::cells(table, dates, bucket_days, &wanted.resolutions)).await
+/// What is shown of which days.
+struct Steps<'a> {
+    bucket_days: u32,
+    dates: Dates,
+    before: Option<(&'a str, Dates)>,
+    now: Cells,
+}
+
+/// Puts as few days together as are small enough and show enough; all of them if nothing else does.
+async fn steps<'a>(
+    session: &Session,
+    wanted: &Wanted,
+    dates: Dates,
+    before: Option<(&'a str, Dates)>,
+    notes: &mut Vec<String>,
+) -> Result<Steps<'a>> {
+    let all = u32::try_from(dates.days()).unwrap_or(u32::MAX);
+    let Grouping::Within(bytes) = wanted.grouping else {
+        let now = cells(session, wanted, statement::ORDERS, dates, all).await?;
+        return Ok(Steps { bucket_days: all, dates, before, now });
+    };
+    let fewest = bucket_days(session, wanted, dates, before, bytes).await?;
+    if fewest > 1 {
+        notes.push(format!("Days are put together by {fewest}, so that the file stays small; choose fewer days to see single ones."));
+    }
+    let more = BUCKET_DAYS.into_iter().filter(|days| *days > fewest && *days < all).chain((fewest < all).then_some(all));
+    let mut choices = std::iter::once(fewest).chain(more).peekable();
+    while let Some(bucket_days) = choices.next() {
+        let whole = dates.whole(bucket_days);
+        let now = cells(session, wanted, statement::ORDERS, whole, bucket_days).await?;
+        if choices.peek().is_some() && !now.shows_enough(wanted)? {
+            continue;
+        }
+        if bucket_days > fewest {
+            let together = if bucket_days == all { "as one step".to_owned() } else { format!("by {bucket_days}") };
+            notes.push(format!(
+                "Days are put together {together}, because fewer days have too few cells with {} customers.",
+                wanted.customers_min
+            ));
+        }
+        let before = before.map(|(table, dates)| (table, dates.whole(bucket_days)));
+        return Ok(Steps { bucket_days, dates: whole, before, now });
+    }
+    Err(Error::new(&BUG, "a map has no step of days"))
+}
+
+/// Cells with their measures, and what is shown of each.
+struct Cells {
+    table: Table,
+    showing: Vec<Showing>,
+}
+
+impl Cells {
+    fn shows_enough(&self, wanted: &Wanted) -> Result<bool> {
+        if wanted.customers_min <= 1 {
+            return Ok(true);
+        }
+        let mut orders: BTreeMap<i64, (i64, i64)> = BTreeMap::new();
+        for (row, showing) in self.showing.iter().enumerate() {
+            let (resolution, number) =
+                (self.table.integer("resolution", row)?.unwrap_or(0), self.table.integer("orders", row)?.unwrap_or(0));
+            let (shown, all) = orders.entry(resolution).or_default();
+            *all += number;
+            *shown += if *showing == Showing::Shown { number } else { 0 };
+        }
+        // The one in the middle is what a page begins with.
+        let middle = orders.values().nth(orders.len() / 2);
+        Ok(middle.is_none_or(|(shown, all)| shown * 100 >= all * SHOWN_PERCENT_MIN))
+    }
+}
+
+async fn cells(session: &Session, wanted: &Wanted, table: &str, dates: Dates, bucket_days: u32) -> Result<Cells> {
+    let found = fetch(session, &statement::cells(table, dates, bucket_days, &wanted.resolutions)).await?;
+    let mut showing = vec![Showing::Shown; found.rows()];
+    if wanted.customers_min <= 1 {
+        return Ok(Cells { table: found, showing });
+    }
+    // Of an earlier state there are no orders: of several days, the one with most customers counts.
+    let counts_orders = bucket_days > 1 && table == statement::ORDERS && statement::exists(session, "orders").await?;
+    let counted = if counts_orders { customers(session, wanted, dates, bucket_days).await? } else { BTreeMap::new() };
+    let mut groups: BTreeMap<(i64, String), Vec<(usize, anonymity::Cell)>> = BTreeMap::new();
+    for row in 0..found.rows() {
+        let key = key(&found, row)?;
+        let least = found.integer("customers", row)?.unwrap_or(0);
+        let cell = anonymity::Cell {
+            resolution: key.1,
+            index: u64::from_str_radix(&key.2, 16).map_err(|_| Error::new(&BUG, "a cell of a map is no H3 cell"))?,
+            orders: found.integer("orders", row)?.unwrap_or(0),
+            customers: counted.get(&key).copied().unwrap_or(least),
+        };
+        groups.entry((key.0, key.3)).or_default().push((row, cell));
+    }
+    for group in groups.into_values() {
+        let cells: Vec<anonymity::Cell> = group.iter().map(|(_, cell)| *cell).collect();
+        for ((row, _), judged) in group.iter().zip(anonymity::judge(&cells, wanted.customers_min)) {
+            showing[*row] = judged;
+        }
+    }
+    Ok(Cells { table: found, showing })
+}
+
+/// Bucket, resolution, cell and currency of a row.
+type CellKey = (i64, i64, String, String);
+
+fn key(table: &Table, row: usize) -> Result<CellKey> {
+    let number = |name: &str| Ok::<_, Error>(table.integer(name, row)?.unwrap_or(0));
+    let text = |name: &str| Ok::<_, Error>(table.text(name, row)?.unwrap_or_default());
+    Ok((number("bucket")?, number("resolution")?, text("cell")?, text("currency")?))
+}
+
+/// Different customers by bucket, resolution, cell and currency.
+async fn customers(session: &Session, wanted: &Wanted, dates: Dates, bucket_days: u32) -> Result<BTreeMap<CellKey, i64>> {
+    let found = fetch(session, &statement::customers(dates, bucket_days, &wanted.resolutions)).await?;
+    (0..found.rows()).map(|row| Ok((key(&found, row)?, found.integer("customers", row)?.unwrap_or(0)))).collect()
+}
+
+/// The cells that are shown, or shown to be there.
+fn listed(tables: &[Option<&Cells>]) -> Result<BTreeSet<String>> {
+    let mut listed = BTreeSet::new();
+    for cells in tables.iter().flatten() {
+        for (row, showing) in cells.showing.iter().enumerate() {
+            if *showing != Showing::Unlisted {
+                listed.extend(cells.table.text("cell", row)?);
+            }
+        }
+    }
+    Ok(listed)
 }
 
 /// All currencies, sorted, those of stores that deliver nothing too.
@@ -280,8 +409,8 @@ fn corners(wkt: &str) -> Vec<i64> {
 
 fn layers(
     shapes: BTreeMap<i64, BTreeMap<String, Shape>>,
-    now: &Table,
-    then: Option<&Table>,
+    now: &Cells,
+    then: Option<&Cells>,
     bucket_days: u32,
     currencies: &mut Names,
 ) -> Result<Vec<Layer>> {
@@ -296,19 +425,32 @@ fn layers(
             wkt: cells.values().map(|shape| shape.wkt.clone()).collect(),
             cells: cells.into_keys().collect(),
             rows: Rows { day: (bucket_days == 1).then(DayRows::default), ..Rows::default() },
+            hidden: Hidden::default(),
             baseline: then.map(|_| Rows::default()),
+            baseline_hidden: then.map(|_| Hidden::default()),
         });
     }
-    for (table, is_baseline) in [(Some(now), false), (then, true)] {
-        let Some(table) = table else { continue };
-        for row in 0..table.rows() {
+    for (cells, is_baseline) in [(Some(now), false), (then, true)] {
+        let Some(Cells { table, showing }) = cells else { continue };
+        for (row, showing) in showing.iter().enumerate() {
             let (Some(resolution), Some(cell)) = (table.integer("resolution", row)?, table.text("cell", row)?) else { continue };
             let layer = layers.iter_mut().find(|layer| layer.resolution == resolution);
             let position = positions.get(&resolution).and_then(|cells| cells.get(&cell));
             let (Some(layer), Some(position)) = (layer, position) else { continue };
-            let rows = if is_baseline { layer.baseline.get_or_insert_default() } else { &mut layer.rows };
             let currency = currencies.position(&table.text("currency", row)?.unwrap_or_default());
-            push(rows, table, row, *position, currency)?;
+            match showing {
+                Showing::Shown => {
+                    let rows = if is_baseline { layer.baseline.get_or_insert_default() } else { &mut layer.rows };
+                    push(rows, table, row, *position, currency)?;
+                }
+                Showing::Hidden => {
+                    let hidden = if is_baseline { layer.baseline_hidden.get_or_insert_default() } else { &mut layer.hidden };
+                    hidden.bucket.push(table.integer("bucket", row)?.unwrap_or(0));
+                    hidden.cell.push(*position);
+                    hidden.currency.push(currency);
+                }
+                Showing::Unlisted => {}
+            }
         }
     }
     Ok(layers)
@@ -392,13 +534,13 @@ async fn store_rows(session: &Session, stores: &[Store], dates: Dates, bucket_da
     Ok(rows)
 }
 
-async fn gaps(session: &Session, notes: &mut Vec<String>) -> Result<Gaps> {
+async fn gaps(session: &Session, customers_min: i64, notes: &mut Vec<String>) -> Result<Gaps> {
     let mut gaps = Gaps::default();
     if !statement::exists(session, "coverage_gaps").await? {
         notes.push("Gaps are not shown: table \"coverage_gaps\" is not in the lake.".to_owned());
         return Ok(gaps);
     }
-    let found = fetch(session, statement::GAPS).await?;
+    let found = fetch(session, &statement::gaps(customers_min)).await?;
     for row in 0..found.rows().min(GAPS_MAX) {
         let (Some(cell), Some(wkt)) = (found.text("cell", row)?, found.text("wkt", row)?) else { continue };
         gaps.cell.push(cell);

@@ -3,6 +3,7 @@
 //! Demand is counted as in `coverage_gaps`: delivery orders with a location, cancelled ones too, by H3 cell; a cell is in
 //! reach of a store if the store's radius holds the cell's centre.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use pipeline_core::error::Result;
@@ -10,7 +11,7 @@ use pipeline_transforms::session::Session;
 use serde::Serialize;
 
 use super::features::decimal;
-use super::statement::{IS_OPEN, fetch};
+use super::statement::{IS_OPEN, fetch, gaps};
 
 /// Days of demand.
 pub(crate) const DAYS: u32 = 28;
@@ -24,16 +25,40 @@ pub(crate) struct Candidate {
 }
 
 /// Demand of some cells.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Demand {
     pub(crate) cells: i64,
-    /// Orders attempted, cancelled ones too.
-    pub(crate) orders: i64,
-    pub(crate) cancelled: i64,
+    /// Orders attempted, cancelled ones too. None, as what follows, where too few customers are behind it, or a part of it could be told.
+    pub(crate) orders: Option<i64>,
+    pub(crate) cancelled: Option<i64>,
     /// Different customers, without guests.
-    pub(crate) customers: i64,
+    pub(crate) customers: Option<i64>,
     /// Of completed orders, by currency: a decimal as text.
-    pub(crate) revenue: BTreeMap<String, String>,
+    pub(crate) revenue: Option<BTreeMap<String, String>>,
+}
+
+impl Demand {
+    fn nothing() -> Self {
+        Self { cells: 0, orders: Some(0), cancelled: Some(0), customers: Some(0), revenue: Some(BTreeMap::new()) }
+    }
+
+    fn is_small(&self, customers_min: i64) -> bool {
+        customers_min > 1 && self.orders.unwrap_or(0) > 0 && self.customers.unwrap_or(0) < customers_min
+    }
+
+    fn hide(&mut self) {
+        *self = Self { cells: self.cells, orders: None, cancelled: None, customers: None, revenue: None };
+    }
+}
+
+/// Hides the parts of a whole if one of them is small, and the whole if it is small itself: the whole less one part is the other.
+fn hide_small(whole: &mut Demand, parts: [&mut Demand; 2], customers_min: i64) {
+    if parts.iter().any(|part| part.is_small(customers_min)) {
+        parts.into_iter().for_each(Demand::hide);
+    }
+    if whole.is_small(customers_min) {
+        whole.hide();
+    }
 }
 
 /// Another store beside those cells.
@@ -43,8 +68,9 @@ pub(crate) struct Neighbour {
     pub(crate) name: Option<String>,
     /// Cells that it reaches too.
     pub(crate) cells: i64,
-    /// Orders from those cells: those it has now where a store opens, those it could take over where one closes.
-    pub(crate) orders: i64,
+    /// Orders from those cells: those it has now where a store opens, those it could take over where one closes. None where they are of too few customers, or
+    /// would tell of others that are.
+    pub(crate) orders: Option<i64>,
 }
 
 /// What becomes of a gap.
@@ -52,7 +78,10 @@ pub(crate) struct Neighbour {
 pub(crate) struct Gap {
     pub(crate) cell: String,
     pub(crate) opportunity_rank: i64,
-    pub(crate) attempts: i64,
+    /// None where counts of cells are not shown.
+    pub(crate) attempts: Option<i64>,
+    /// Different customers, without guests.
+    pub(crate) customers: i64,
     /// `closes` where out of reach was all that was wrong, `comes into reach` where orders are late or cancelled besides,
     /// `one store more` where others reach it already.
     pub(crate) effect: &'static str,
@@ -135,10 +164,10 @@ async fn demand(session: &Session, with: &str, side_cells: &str, chosen: &str) -
         let number = |name: &str| Ok::<_, pipeline_core::error::Error>(found.integer(name, row)?.unwrap_or(0));
         let demand = Demand {
             cells: number("cells")?,
-            orders: number("orders")?,
-            cancelled: number("cancelled")?,
-            customers: number("customers")?,
-            revenue: BTreeMap::new(),
+            orders: Some(number("orders")?),
+            cancelled: Some(number("cancelled")?),
+            customers: Some(number("customers")?),
+            revenue: Some(BTreeMap::new()),
         };
         sides.insert(found.text("side", row)?.unwrap_or_default(), demand);
     }
@@ -146,24 +175,38 @@ async fn demand(session: &Session, with: &str, side_cells: &str, chosen: &str) -
     for row in 0..found.rows() {
         let (side, currency) = (found.text("side", row)?.unwrap_or_default(), found.text("currency", row)?.unwrap_or_default());
         if let (Some(demand), Some(amount)) = (sides.get_mut(&side), found.integer("revenue", row)?) {
-            demand.revenue.insert(currency, decimal(amount));
+            demand.revenue.get_or_insert_default().insert(currency, decimal(amount));
         }
     }
     Ok(sides)
 }
 
-async fn neighbours(session: &Session, sql: &str) -> Result<Vec<Neighbour>> {
+async fn neighbours(session: &Session, sql: &str, customers_min: i64) -> Result<Vec<Neighbour>> {
     let found = fetch(session, sql).await?;
-    (0..found.rows())
-        .map(|row| {
-            Ok(Neighbour {
-                store_id: found.integer("store_id", row)?.unwrap_or(0),
-                name: found.text("name", row)?,
-                cells: found.integer("cells", row)?.unwrap_or(0),
-                orders: found.integer("orders", row)?.unwrap_or(0),
-            })
-        })
-        .collect()
+    let mut stores = Vec::with_capacity(found.rows());
+    let mut customers = Vec::with_capacity(found.rows());
+    for row in 0..found.rows() {
+        let orders = found.integer("orders", row)?.unwrap_or(0);
+        stores.push(Neighbour {
+            store_id: found.integer("store_id", row)?.unwrap_or(0),
+            name: found.text("name", row)?,
+            cells: found.integer("cells", row)?.unwrap_or(0),
+            orders: Some(orders),
+        });
+        customers.push((orders > 0).then_some(found.integer("customers", row)?.unwrap_or(0)));
+    }
+    // As among the cells of one cell: with those of few customers goes the one of fewest that could be shown.
+    let is_small = |customers: Option<i64>| customers_min > 1 && customers.is_some_and(|customers| customers < customers_min);
+    if customers.iter().any(|customers| is_small(*customers)) {
+        let large = customers.iter().enumerate().filter(|(_, customers)| customers.is_some() && !is_small(**customers));
+        let least = large.min_by_key(|(_, customers)| **customers).map(|(position, _)| position);
+        for (position, store) in stores.iter_mut().enumerate() {
+            if is_small(customers[position]) || Some(position) == least {
+                store.orders = None;
+            }
+        }
+    }
+    Ok(stores)
 }
 
 /// A number as SQL has it: never in words such as NaN, which arguments are checked for.
@@ -175,7 +218,7 @@ fn literal(number: f64) -> String {
 ///
 /// # Errors
 /// Those of the query engine.
-pub(crate) async fn open(session: &Session, store: Candidate) -> Result<Opening> {
+pub(crate) async fn open(session: &Session, store: Candidate, customers_min: i64) -> Result<Opening> {
     let (latitude, longitude, radius) = (literal(store.latitude), literal(store.longitude), literal(store.radius_m));
     let with = format!(
         "{}, side_cells AS (\
@@ -189,37 +232,43 @@ pub(crate) async fn open(session: &Session, store: Candidate) -> Result<Opening>
     let stores = neighbours(
         session,
         &format!(
-            "{with} SELECT r.store_id, r.name, r.cells, coalesce(o.orders, 0) AS orders FROM (\
+            "{with} SELECT r.store_id, r.name, r.cells, coalesce(o.orders, 0) AS orders, coalesce(o.customers, 0) AS customers FROM (\
                 SELECT r.store_id, r.name, count(*) AS cells FROM reach AS r JOIN side_cells AS s ON r.cell = s.cell GROUP BY r.store_id, r.name\
-            ) AS r LEFT JOIN (SELECT store_id, count(*) AS orders FROM chosen GROUP BY store_id) AS o ON r.store_id = o.store_id \
-            ORDER BY r.cells DESC, r.store_id"
+            ) AS r LEFT JOIN (\
+                SELECT store_id, count(*) AS orders, count(DISTINCT customer_id) AS customers FROM chosen GROUP BY store_id\
+            ) AS o ON r.store_id = o.store_id ORDER BY r.cells DESC, r.store_id"
         ),
+        customers_min,
     )
     .await?;
     let found = fetch(
         session,
         &format!(
-            "SELECT CAST(cell AS VARCHAR) AS cell, opportunity_rank, attempts, is_out_of_reach, is_cancelled_often OR is_late_often AS is_bad \
-             FROM coverage_gaps WHERE distance_m({latitude}, {longitude}, cell_latitude, cell_longitude) <= {radius} ORDER BY opportunity_rank, cell"
+            "SELECT cell, rank, attempts, customers, out_of_reach, cancelled_often OR late_often AS is_bad \
+             FROM ({}) WHERE distance_m({latitude}, {longitude}, lat, lng) <= {radius} ORDER BY rank, cell",
+            gaps(customers_min)
         ),
     )
     .await?;
-    let mut gaps = Vec::new();
+    let mut near = Vec::new();
     for row in 0..found.rows() {
-        let effect = match (found.boolean("is_out_of_reach", row)?.unwrap_or(false), found.boolean("is_bad", row)?.unwrap_or(false)) {
+        let effect = match (found.boolean("out_of_reach", row)?.unwrap_or(false), found.boolean("is_bad", row)?.unwrap_or(false)) {
             (true, false) => "closes",
             (true, true) => "comes into reach",
             (false, _) => "one store more",
         };
-        gaps.push(Gap {
+        near.push(Gap {
             cell: found.text("cell", row)?.unwrap_or_default(),
-            opportunity_rank: found.integer("opportunity_rank", row)?.unwrap_or(0),
-            attempts: found.integer("attempts", row)?.unwrap_or(0),
+            opportunity_rank: found.integer("rank", row)?.unwrap_or(0),
+            attempts: found.integer("attempts", row)?,
+            customers: found.integer("customers", row)?.unwrap_or(0),
             effect,
         });
     }
-    let mut take = |side: &str| sides.remove(side).unwrap_or_default();
-    Ok(Opening { store, reached: take("all"), new: take("new"), shared: take("shared"), stores, gaps })
+    let mut take = |side: &str| sides.remove(side).unwrap_or_else(Demand::nothing);
+    let (mut reached, mut new, mut shared) = (take("all"), take("new"), take("shared"));
+    hide_small(&mut reached, [&mut new, &mut shared], customers_min);
+    Ok(Opening { store, reached, new, shared, stores, gaps: near })
 }
 
 /// The open stores' numbers and names.
@@ -242,7 +291,7 @@ pub(crate) async fn open_stores(session: &Session) -> Result<BTreeMap<i64, Optio
 ///
 /// # Errors
 /// Those of the query engine.
-pub(crate) async fn close(session: &Session, store_id: i64, name: Option<String>) -> Result<Closing> {
+pub(crate) async fn close(session: &Session, store_id: i64, name: Option<String>, customers_min: i64) -> Result<Closing> {
     let with = format!(
         "{}, its_cells AS (\
             SELECT cell FROM reach WHERE store_id = {store_id} UNION SELECT cell FROM demand WHERE store_id = {store_id}), \
@@ -256,24 +305,24 @@ pub(crate) async fn close(session: &Session, store_id: i64, name: Option<String>
     );
     let mut sides = demand(session, &with, "side_cells", "chosen").await?;
     let mut elsewhere = demand(session, &with, "no_cells", "unplaced").await?;
-    let stores = neighbours(
+    let mut stores = neighbours(
         session,
         &format!(
-            "{with} SELECT r.store_id, r.name, count(*) AS cells, CAST(sum(coalesce(o.orders, 0)) AS BIGINT) AS orders \
-             FROM reach AS r JOIN side_cells AS s ON r.cell = s.cell \
-             LEFT JOIN (SELECT cell, count(*) AS orders FROM chosen GROUP BY cell) AS o ON r.cell = o.cell \
-             WHERE r.store_id <> {store_id} GROUP BY r.store_id, r.name ORDER BY orders DESC, cells DESC, r.store_id"
+            "{with} SELECT r.store_id, r.name, count(DISTINCT r.cell) AS cells, count(c.cell) AS orders, count(DISTINCT c.customer_id) AS customers \
+             FROM reach AS r JOIN side_cells AS s ON r.cell = s.cell LEFT JOIN chosen AS c ON r.cell = c.cell \
+             WHERE r.store_id <> {store_id} GROUP BY r.store_id, r.name"
         ),
+        customers_min,
     )
     .await?;
-    let mut take = |side: &str| sides.remove(side).unwrap_or_default();
-    Ok(Closing {
-        store_id,
-        name,
-        all: take("all"),
-        lost: take("lost"),
-        coverable: take("coverable"),
-        elsewhere: elsewhere.remove("all").unwrap_or_default(),
-        stores,
-    })
+    // Not by the statement: the order would tell of numbers that are not shown.
+    stores.sort_by_key(|store| (Reverse(store.orders), Reverse(store.cells), store.store_id));
+    let mut take = |side: &str| sides.remove(side).unwrap_or_else(Demand::nothing);
+    let (mut all, mut lost, mut coverable) = (take("all"), take("lost"), take("coverable"));
+    hide_small(&mut all, [&mut lost, &mut coverable], customers_min);
+    let mut elsewhere = elsewhere.remove("all").unwrap_or_else(Demand::nothing);
+    if elsewhere.is_small(customers_min) {
+        elsewhere.hide();
+    }
+    Ok(Closing { store_id, name, all, lost, coverable, elsewhere, stores })
 }

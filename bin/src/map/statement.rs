@@ -28,12 +28,25 @@ pub(crate) const STORES: &str = "SELECT CAST(store_id AS BIGINT) AS store_id, na
     AND (closed_on IS NULL OR closed_on >= local_date(as_of(), coalesce(known_time_zone(time_zone), 'UTC'))) AS is_open \
     FROM stores ORDER BY store_id";
 
-/// Gaps by rank.
-pub(crate) const GAPS: &str = "SELECT CAST(cell AS VARCHAR) AS cell, opportunity_rank AS rank, attempts, completed, cancelled, late_orders AS late, customers, \
-    is_out_of_reach AS out_of_reach, is_cancelled_often AS cancelled_often, is_late_often AS late_often, \
+/// Gaps by rank. Where cells of few customers are not shown, gaps have no counts of orders: less what cells show, those would be what cells do not show.
+pub(crate) fn gaps(customers_min: i64) -> String {
+    let (counts, rank, condition) = if customers_min <= 1 {
+        ("attempts, completed, cancelled, late_orders AS late".to_owned(), "opportunity_rank", String::new())
+    } else {
+        let none = ["attempts", "completed", "cancelled", "late"].map(|name| format!("CAST(NULL AS BIGINT) AS {name}"));
+        // An order by counts would tell of them.
+        let rank = "CAST(row_number() OVER (ORDER BY customers DESC, cell) AS BIGINT)";
+        (none.join(", "), rank, format!("WHERE customers >= {customers_min}"))
+    };
+    format!(
+        "SELECT CAST(cell AS VARCHAR) AS cell, {rank} AS rank, {counts}, customers, {GAP_COLUMNS} FROM coverage_gaps {condition} ORDER BY rank, cell"
+    )
+}
+
+/// What else a map shows of a gap.
+const GAP_COLUMNS: &str = "is_out_of_reach AS out_of_reach, is_cancelled_often AS cancelled_often, is_late_often AS late_often, \
     CAST(nearest_store_id AS BIGINT) AS nearest_store, CAST(round(nearest_store_m) AS BIGINT) AS nearest_m, currency, \
-    CAST(lost_revenue * 100 AS BIGINT) AS lost_revenue, cell_latitude AS lat, cell_longitude AS lng, boundary_wkt AS wkt \
-    FROM coverage_gaps ORDER BY opportunity_rank, cell";
+    CAST(lost_revenue * 100 AS BIGINT) AS lost_revenue, cell_latitude AS lat, cell_longitude AS lng, boundary_wkt AS wkt";
 
 /// The first and the last date.
 pub(crate) fn span(table: &str) -> String {
@@ -68,7 +81,21 @@ pub(crate) fn count(table: &str, dates: Dates, bucket_days: u32, resolutions: &[
     )
 }
 
-/// Measures of cells by bucket. Of means over several days, the weights are the orders they were taken of.
+/// Different customers of cells by bucket, counted from orders: those of several days do not add up.
+pub(crate) fn customers(dates: Dates, bucket_days: u32, resolutions: &[i64]) -> String {
+    let (bucket, condition) = (bucket(dates, bucket_days), chosen(dates, resolutions));
+    format!(
+        "SELECT {bucket} AS bucket, CAST(resolution AS BIGINT) AS resolution, CAST(h3_parent(finest, resolution) AS VARCHAR) AS cell, code AS currency, \
+         count(DISTINCT customer_id) AS customers FROM (\
+             SELECT business_date, customer_id, coalesce(currency, 'XXX') AS code, \
+                 h3_cell(latitude, longitude, array_max(parameter_ints('resolutions', '7,8,9'))) AS finest, \
+                 unnest(parameter_ints('resolutions', '7,8,9')) AS resolution \
+             FROM orders WHERE fulfilment = 'delivery' AND latitude IS NOT NULL AND longitude IS NOT NULL AND business_date IS NOT NULL\
+         ) WHERE finest IS NOT NULL AND {condition} GROUP BY {bucket}, resolution, h3_parent(finest, resolution), code"
+    )
+}
+
+/// Measures of cells by bucket. The customers of several days are at least those of the day with most. Of means over several days, the weights are the orders they were taken of.
 pub(crate) fn cells(table: &str, dates: Dates, bucket_days: u32, resolutions: &[i64]) -> String {
     let (bucket, condition) = (bucket(dates, bucket_days), chosen(dates, resolutions));
     let keys = format!("{bucket} AS bucket, CAST(resolution AS BIGINT) AS resolution, CAST(cell AS VARCHAR) AS cell, currency");
@@ -90,7 +117,7 @@ pub(crate) fn cells(table: &str, dates: Dates, bucket_days: u32, resolutions: &[
     let (minutes, distance) = (mean("delivery_minutes_mean", "completed", 10), mean("store_distance_mean_m", "orders", 1));
     format!(
         "SELECT {keys}, sum(orders) AS orders, sum(completed) AS completed, sum(cancelled) AS cancelled, sum(late_orders) AS late, \
-         sum(new_customers) AS new_customers, CAST(sum(revenue) * 100 AS BIGINT) AS revenue, {minutes} AS minutes, {distance} AS distance \
+         sum(new_customers) AS new_customers, max(customers) AS customers, CAST(sum(revenue) * 100 AS BIGINT) AS revenue, {minutes} AS minutes, {distance} AS distance \
          FROM {table} WHERE {condition} GROUP BY {bucket}, resolution, cell, currency ORDER BY resolution, bucket, cell, currency"
     )
 }

@@ -166,7 +166,7 @@ impl Facts {
     fn inputs(&self, step: &Step, done: Option<&StepReport>) -> Vec<Value> {
         let tables: Vec<(Place, &TableName)> = match step.kind {
             StepKind::Extract => vec![(self.source(&step.table), &step.table)],
-            StepKind::Load => vec![(self.landed(&step.table), &step.table)],
+            StepKind::Load => vec![(self.landed(self.model_of(step)), self.model_of(step))],
             StepKind::Model => {
                 let model = self.models.get(&step.table);
                 model.map(|model| model.inputs.iter().map(|input| (self.in_lake(input), input)).collect()).unwrap_or_default()
@@ -191,7 +191,7 @@ impl Facts {
             (StepKind::Load, Some(destination)) => self.at_destination(destination, &step.table),
             _ => self.landed(&step.table),
         };
-        let contract = self.contracts.get(&step.table);
+        let contract = self.contracts.get(self.model_of(step));
         let mut dataset = dataset(&place, contract.map(schema_facet));
         if let Some(report) = done {
             let statistics = json!({ "rowCount": report.rows_out, "size": report.bytes });
@@ -201,6 +201,13 @@ impl Facts {
             }
         }
         vec![dataset]
+    }
+
+    /// The table that a step is about: what a destination has of a model may be another one's published form.
+    fn model_of<'a>(&'a self, step: &'a Step) -> &'a TableName {
+        let is_beside = step.destination.as_ref().is_some_and(|destination| self.places.destinations.contains_key(destination));
+        let form = self.models.models().iter().find(|model| model.published_form_of.as_ref() == Some(&step.table));
+        form.filter(|_| is_beside).map_or(&step.table, Model::table)
     }
 
     fn source(&self, table: &TableName) -> Place {
@@ -234,7 +241,7 @@ impl Facts {
                 json!({ "fields": fields })
             }
             StepKind::Load => {
-                let place = self.landed(&step.table);
+                let place = self.landed(self.model_of(step));
                 let field = |column: &Column| {
                     let kinds = [transformation("DIRECT", "IDENTITY", false)];
                     (column.name.to_string(), json!({ "inputFields": [input_field(&place, column.name.as_str(), &kinds)] }))

@@ -42,7 +42,7 @@ impl Engine {
         // What each destination stands at: asked once, because a question to a warehouse costs, and nobody else may load now.
         let mut standing: Vec<Option<i64>> = Vec::with_capacity(destinations.len());
         for destination in &destinations {
-            standing.push(self.standing(context, destination, table).await?);
+            standing.push(self.standing(context, destination, node.published_table()).await?);
         }
         let newest = standing.iter().copied().fold(stored, Option::max);
         let state = self.model_inputs_state(context, node).await?;
@@ -84,17 +84,9 @@ impl Engine {
                     // One that stands at the planned revision has it already, by these changes or by the whole table.
                     let follows = *at == planned.base;
                     if follows && !context.request.full_refresh {
-                        self.load_planned(
-                            context,
-                            &destination.loader,
-                            step,
-                            &snapshot,
-                            &node.contract,
-                            &node.layout,
-                            Mode::Changes,
-                            planned,
-                        )
-                        .await?;
+                        let contract = node.published_contract();
+                        self.load_planned(context, &destination.loader, step, &snapshot, &contract, &node.layout, Mode::Changes, planned)
+                            .await?;
                         *at = Some(planned.revision);
                     }
                 }
@@ -163,7 +155,8 @@ impl Engine {
                 }
             };
             let planned = super::Planned { revision, base: None };
-            self.load_planned(context, &destination.loader, &step, &snapshot, &node.contract, &node.layout, Mode::Replace, planned).await?;
+            let contract = node.published_contract();
+            self.load_planned(context, &destination.loader, &step, &snapshot, &contract, &node.layout, Mode::Replace, planned).await?;
         }
         Ok(())
     }

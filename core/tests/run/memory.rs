@@ -239,6 +239,7 @@ impl TestModels {
             uses_as_of: false,
             incremental_by: None,
             layout: Layout::default(),
+            published_form_of: None,
         };
         Self { nodes: vec![node("doubled", "shop.numbers"), node("listed", "doubled")], lake, asked }
     }

@@ -13,6 +13,9 @@ pub(super) const META_SCHEMA: &str = "pipeline_meta";
 /// The table of loads: one row for each, the greatest revision of a pipeline's table counts.
 pub(super) const META_TABLE: &str = "loads";
 
+/// Columns whose NOT NULL goes in one transaction: four statements each, and one for all, are within the Data API's limit.
+const LOOSENED_AT_ONCE_MAX: usize = 9;
+
 /// The columns of the table of loads.
 const META_COLUMNS: &[(&str, &str)] = &[
     ("pipeline", "VARCHAR(256) NOT NULL"),
@@ -93,15 +96,17 @@ pub(super) fn read_schemas(schemas: &[&str]) -> Result<Statement> {
     Ok(Statement::new(Purpose::Catalog, format!("SELECT nspname FROM pg_namespace WHERE nspname IN ({})", list(names))))
 }
 
-/// What must be done, in this order: `together` in transactions, then each of `alone` by itself, because Redshift runs it in no
-/// transaction.
+/// What must be done, in this order: `together` in transactions, then each of `whole` as one transaction, then each of `alone` by
+/// itself, because Redshift runs it in no transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Plan {
     /// For people.
     pub(super) changes: Vec<Change>,
     /// Statements that may run in one transaction.
     pub(super) together: Vec<Statement>,
-    /// Statements that may not.
+    /// Statements that belong together: all of a list or none.
+    pub(super) whole: Vec<Vec<Statement>>,
+    /// Statements that may not run in one.
     pub(super) alone: Vec<Statement>,
 }
 
@@ -146,7 +151,7 @@ pub(super) fn compare(
     check_layout(contract, layout)?;
     match stored {
         None => create(plan, contract, layout, table, &types, meta_exists),
-        Some(stored) => alter(plan, contract, table, &types, stored),
+        Some(stored) => alter(plan, contract, layout, table, &types, stored),
     }
 }
 
@@ -227,8 +232,16 @@ struct Difference {
     wanted: String,
 }
 
-fn alter(plan: &mut Plan, contract: &Contract, table: &Relation, types: &[WarehouseType], stored: &[StoredColumn]) -> Result<()> {
+fn alter(
+    plan: &mut Plan,
+    contract: &Contract,
+    layout: &Layout,
+    table: &Relation,
+    types: &[WarehouseType],
+    stored: &[StoredColumn],
+) -> Result<()> {
     let mut differences = Vec::new();
+    let mut loosened = Vec::new();
     for (column, wanted) in contract.columns.iter().zip(types) {
         let name = column.name.as_str();
         let ident = Ident::column(name)?;
@@ -244,7 +257,9 @@ fn alter(plan: &mut Plan, contract: &Contract, table: &Relation, types: &[Wareho
         };
         let null = if found.nullable { "" } else { " NOT NULL" };
         let differs = |wanted: String| Difference { column: name.to_owned(), stored: format!("{}{null}", found.words), wanted };
+        let must_loosen = column.nullable && !found.nullable;
         match (found.data_type, *wanted) {
+            (Some(WarehouseType::Varchar { bytes: has }), WarehouseType::Varchar { bytes: wants }) if has < wants && must_loosen => {}
             (Some(WarehouseType::Varchar { bytes: has }), WarehouseType::Varchar { bytes: wants }) if has < wants => {
                 let text = format!("ALTER TABLE {table} ALTER COLUMN {ident} TYPE {wanted}");
                 let statement = Statement::new(Purpose::Define, text);
@@ -259,8 +274,18 @@ fn alter(plan: &mut Plan, contract: &Contract, table: &Relation, types: &[Wareho
                 continue;
             }
         }
-        if column.nullable && !found.nullable {
+        // Redshift drops no column that a table is distributed or sorted by.
+        let is_key = layout.sort.contains(&column.name) || layout.distribution == Distribution::Key(column.name.clone());
+        if must_loosen && is_key {
             differences.push(differs(format!("{wanted} (NULL allowed)")));
+        } else if must_loosen {
+            let data_type = match (found.data_type, *wanted) {
+                (Some(WarehouseType::Varchar { bytes: has }), WarehouseType::Varchar { bytes: wants }) if has > wants => {
+                    WarehouseType::Varchar { bytes: has }
+                }
+                (_, wanted) => wanted,
+            };
+            loosened.push(Loosened { name, data_type, was: found.words.clone(), description: &column.description });
         }
     }
     for extra in stored {
@@ -269,7 +294,7 @@ fn alter(plan: &mut Plan, contract: &Contract, table: &Relation, types: &[Wareho
         }
     }
     if differences.is_empty() {
-        return Ok(());
+        return loosen(plan, table, &loosened);
     }
     let mut error = Error::new(&SCHEMA_CHANGE, format!("table \"{}\" in the warehouse and its contract differ", table.plain()));
     for difference in differences {
@@ -277,6 +302,42 @@ fn alter(plan: &mut Plan, contract: &Contract, table: &Relation, types: &[Wareho
         error = error.caused_by(format!("column \"{column}\": the warehouse has {stored}, the contract {wanted}"));
     }
     Err(error)
+}
+
+/// A column that gets to hold NULL.
+struct Loosened<'a> {
+    name: &'a str,
+    data_type: WarehouseType,
+    was: String,
+    description: &'a str,
+}
+
+/// Redshift has no statement that takes NOT NULL away: another column takes the place of each, with its values. Whoever reads the table meanwhile sees
+/// it as it was; a view that is bound to the column keeps it from being dropped, and the warehouse says so.
+fn loosen(plan: &mut Plan, table: &Relation, columns: &[Loosened<'_>]) -> Result<()> {
+    for columns in columns.chunks(LOOSENED_AT_ONCE_MAX) {
+        let mut batch: [Vec<Statement>; 4] = Default::default();
+        let mut values = Vec::with_capacity(columns.len());
+        for Loosened { name, data_type, was, description } in columns {
+            let (ident, new) = (Ident::column(name)?, Ident::column(&format!("{name}_nullable"))?);
+            let define = |text: String| Statement::new(Purpose::Define, text);
+            let [add, drop, rename, describe] = &mut batch;
+            add.push(define(format!("ALTER TABLE {table} ADD COLUMN {new} {data_type}")));
+            values.push(format!("{new} = {ident}"));
+            drop.push(define(format!("ALTER TABLE {table} DROP COLUMN {ident}")));
+            let renamed = define(format!("ALTER TABLE {table} RENAME COLUMN {new} TO {ident}"));
+            plan.change('~', format!("column {}.{name} {was} NOT NULL becomes {data_type}", table.plain()), &renamed);
+            rename.push(renamed);
+            if !description.is_empty() {
+                describe.push(comment(table, &ident, description));
+            }
+        }
+        let [mut statements, drop, rename, describe] = batch;
+        statements.push(Statement::new(Purpose::Define, format!("UPDATE {table} SET {}", list(values))));
+        statements.extend(drop.into_iter().chain(rename).chain(describe));
+        plan.whole.push(statements);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

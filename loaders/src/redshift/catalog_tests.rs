@@ -16,7 +16,8 @@ fn text_of(plan: &Plan) -> String {
         statements.iter().map(|statement| format!("-- {title}\n{};\n\n", statement.text)).collect::<String>()
     };
     let changes: String = plan.changes.iter().map(|change| format!("-- {} {}\n", change.sign, change.what)).collect();
-    format!("{changes}\n{}{}", lines("together", &plan.together), lines("alone", &plan.alone))
+    let whole: String = plan.whole.iter().map(|statements| lines("whole", statements)).collect();
+    format!("{changes}\n{}{whole}{}", lines("together", &plan.together), lines("alone", &plan.alone))
 }
 
 fn stored(name: &str, words: &str, nullable: bool) -> StoredColumn {
@@ -95,11 +96,34 @@ fn columns_are_added_and_widened() {
 }
 
 #[test]
+fn columns_get_to_hold_null_with_all_their_values() {
+    let mut columns = as_declared();
+    columns[2] = stored("status", "varchar(10)", false);
+    columns[3].nullable = false;
+    let plan = plan(&orders(), Some(&columns)).unwrap();
+    assert!(plan.whole.iter().all(|batch| batch.len() <= super::super::api::BATCH_STATEMENTS_MAX));
+    assert_snapshot("loosen.sql", &text_of(&plan));
+}
+
+#[test]
+fn many_columns_are_loosened_in_transactions_that_the_data_api_takes() {
+    let names: Vec<String> = (0..20).map(|number| format!("c{number}")).collect();
+    let declared: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "int")).collect();
+    let contract = contract("wide", &declared, &[], None);
+    let columns: Vec<StoredColumn> = names.iter().map(|name| stored(name, "integer", false)).collect();
+    let mut plan = Plan::default();
+    compare(&mut plan, &contract, &Layout::default(), &target(), Some(&columns), true).unwrap();
+    assert_eq!(plan.whole.len(), 3);
+    assert!(plan.whole.iter().all(|batch| batch.len() <= super::super::api::BATCH_STATEMENTS_MAX));
+    assert_eq!(plan.whole.iter().flatten().filter(|statement| statement.text.contains("DROP COLUMN")).count(), 20);
+}
+
+#[test]
 fn what_would_lose_data_is_refused_with_every_difference() {
     let mut columns = as_declared();
     columns[3] = stored("total", "numeric(38,2)", true);
     columns[1] = stored("store_id", "bigint", false);
-    columns[2].nullable = false;
+    columns[4].nullable = false;
     columns.push(stored("note", "super", true));
     let error = plan(&orders(), Some(&columns)).unwrap_err();
     assert_eq!(error.code().name, "E-SCHEMA");
@@ -107,8 +131,8 @@ fn what_would_lose_data_is_refused_with_every_difference() {
         error.causes(),
         [
             "column \"store_id\": the warehouse has BIGINT NOT NULL, the contract INTEGER",
-            "column \"status\": the warehouse has VARCHAR(256) NOT NULL, the contract VARCHAR(256) (NULL allowed)",
             "column \"total\": the warehouse has DECIMAL(38,2), the contract DECIMAL(18,2)",
+            "column \"updated_at\": the warehouse has TIMESTAMPTZ NOT NULL, the contract TIMESTAMPTZ (NULL allowed)",
             "column \"note\": the warehouse has super, the contract not declared",
         ]
     );

@@ -290,13 +290,16 @@ impl Loader for Redshift {
 
     async fn prepare(&self, contract: &Contract, layout: &Layout) -> Result<Vec<Change>> {
         let plan = self.plan(contract, layout).await?;
-        if plan.together.is_empty() && plan.alone.is_empty() {
+        if plan.together.is_empty() && plan.whole.is_empty() && plan.alone.is_empty() {
             return Ok(plan.changes);
         }
         let _one_at_a_time = self.defining.lock().await;
         // While this one waited, another may have made the schemas.
         let plan = self.plan(contract, layout).await?;
         for batch in plan.together.chunks(BATCH_STATEMENTS_MAX) {
+            self.demand(Some(&contract.table), batch, "prepare").await?;
+        }
+        for batch in &plan.whole {
             self.demand(Some(&contract.table), batch, "prepare").await?;
         }
         for statement in &plan.alone {

@@ -6,6 +6,9 @@
 //! key = ["order_id"]
 //! materialization = "full"             # or incremental, with a section [incremental]
 //!
+//! [publication]
+//! of = "coverage_orders"               # destinations have this model in the place of that one, under its name
+//!
 //! [redshift]
 //! distribution = "key:order_id"        # or all, even, auto
 //! sort = ["business_date", "store_id"]
@@ -111,6 +114,7 @@ pub(super) struct ModelContract {
     pub(super) layout: Layout,
     pub(super) tests: Vec<DataTest>,
     pub(super) incremental: Option<Incremental>,
+    pub(super) published_form_of: Option<TableName>,
 }
 
 #[derive(Deserialize)]
@@ -121,6 +125,7 @@ struct File {
     key: Vec<String>,
     materialization: Materialization,
     incremental: Option<Declared>,
+    publication: Option<Publication>,
     #[serde(default)]
     redshift: Warehouse,
     columns: toml::Table,
@@ -136,6 +141,12 @@ enum Materialization {
     Full,
     /// Computed for the units that changed rows touch; the result is the same.
     Incremental,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Publication {
+    of: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -237,7 +248,8 @@ impl ModelContract {
                 return Err(Problem::Text(problem, near("materialization")));
             }
         };
-        Ok(Self { contract, grain: file.grain, units, layout, tests, incremental })
+        let published_form_of = file.publication.map(|publication| TableName::model(&publication.of)).transpose()?;
+        Ok(Self { contract, grain: file.grain, units, layout, tests, incremental, published_form_of })
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Model {
     pub units: BTreeMap<String, String>,
     /// Hints for warehouses.
     pub layout: Layout,
+    /// The model whose published form this one is.
+    pub published_form_of: Option<TableName>,
     /// Changes exactly when statement, contract, the parameters it asks for, or the key of hashes it computes change.
     pub digest: String,
 }
@@ -84,6 +86,7 @@ impl Model {
             uses_as_of: self.uses_as_of,
             incremental_by: self.incremental.as_ref().map(|incremental| incremental.by.clone()),
             layout: self.layout.clone(),
+            published_form_of: self.published_form_of.clone(),
         }
     }
 
@@ -131,6 +134,7 @@ impl Model {
             tests: declared.tests,
             units: declared.units,
             layout: declared.layout,
+            published_form_of: declared.published_form_of,
             digest: hex::encode(hash.finalize()),
         };
         Ok((model, former))
@@ -176,7 +180,31 @@ impl ModelSet {
         }
         let mut set = Self { models: graph::ordered(models)? };
         set.find_former(&former)?;
+        set.check_published_forms()?;
         Ok(set)
+    }
+
+    /// A published form is made from the model in whose place it stands, and is the only one of it.
+    fn check_published_forms(&self) -> Result<()> {
+        let forms = || self.models.iter().filter_map(|model| Some((model, model.published_form_of.as_ref()?)));
+        for (model, of) in forms() {
+            let problem = if !graph::made_from(&self.models, of).contains(model.table()) {
+                "which it is not made from"
+            } else if forms().any(|(other, twin)| twin == of && other.table() != model.table()) {
+                "of which there is another one"
+            } else if forms().any(|(base, _)| base.table() == of) {
+                "which is one itself"
+            } else {
+                continue;
+            };
+            return Err(Error::new(
+                &MODEL_FILE,
+                format!("model \"{}\" is declared the published form of \"{of}\", {problem}", model.table()),
+            )
+            .caused_by(format!("file \"{}\"", model.file.with_extension("toml").display()))
+            .hint("[publication] of = \"NAME\" names the exact model that this one is made from, and no two name the same."));
+        }
+        Ok(())
     }
 
     /// The same models with the rules of segments: what the predicates read is what the models read that ask for them.

@@ -3,7 +3,9 @@
 //! `BLESS=1 cargo test -p pipeline-transforms --test models` writes what the queries gave into the files, for review.
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test stops where something is not as it should be")]
 
+mod cells;
 mod engine;
+mod equations;
 mod histories;
 mod lineage;
 mod runner;

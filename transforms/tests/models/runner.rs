@@ -191,6 +191,11 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
+    /// What a query gives: a line a row, with a bar between values.
+    pub(crate) async fn rows(&self, sql: &str) -> Result<Vec<String>, String> {
+        Ok(lines(&collect(&self.session(), sql).await?))
+    }
+
     async fn changes_nothing(&self, table: &TableName) -> Result<bool, String> {
         Ok(lines(&collect(&self.session(), &format!("SELECT * FROM changes.{} LIMIT 1", table.table())).await?).is_empty())
     }

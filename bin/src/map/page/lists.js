@@ -19,12 +19,12 @@ const LISTS = {
     columns: () => [
       ['rank', '#', (gap) => data.gaps.rank[gap]],
       ['why', 'Gap', reasons, (gap) => make('span', {}, reasons(gap), make('small', {}, data.gaps.nearest_store[gap] === null ? 'no open store' : `${metres(data.gaps.nearest_m[gap])} to ${storeName(data.gaps.nearest_store[gap])}`))],
-      ['attempts', 'Orders', (gap) => data.gaps.attempts[gap]],
+      data.k_anonymity > 1 ? ['customers', 'Customers', (gap) => data.gaps.customers[gap]] : ['attempts', 'Orders', (gap) => data.gaps.attempts[gap]],
       ['bad', 'Lost, late', (gap) => data.gaps.cancelled[gap] + data.gaps.late[gap], (gap) => make('span', {}, whole(data.gaps.cancelled[gap] + data.gaps.late[gap]),
         make('small', {}, `${percent(data.gaps.cancelled[gap] / data.gaps.attempts[gap], 0)} lost`))],
       ['lost', 'Lost revenue', (gap) => data.gaps.lost_revenue[gap], (gap) => (data.gaps.lost_revenue[gap] ? money(data.gaps.lost_revenue[gap], data.gaps.currency[gap]) : '–')],
-    ],
-    note: () => (data.gaps.cell.length ? `Cells with demand in the ${data.gap_days} days before ${dayFormat.format(Date.parse(data.as_of))} but no service, or a bad one. The slider does not change them.` : 'No gaps: either the table coverage_gaps is empty, or it was not made yet.'),
+    ].filter(([key]) => key !== 'bad' || data.k_anonymity <= 1),
+    note: () => (data.gaps.cell.length ? `${data.k_anonymity > 1 ? `Gaps of ${whole(data.k_anonymity)} customers and more. ` : ''}Cells with demand in the ${data.gap_days} days before ${dayFormat.format(Date.parse(data.as_of))} but no service, or a bad one. The slider does not change them.` : 'No gaps: either the table coverage_gaps is empty, or it was not made yet.'),
     chosen: () => state.gap,
     choose: (gap) => chooseGap(gap),
   },
@@ -36,7 +36,7 @@ const LISTS = {
       ['late', 'Late', (cell) => (shown.total.completed[cell] ? shown.total.late[cell] / shown.total.completed[cell] : -1), (cell) => (shown.total.completed[cell] ? percent(shown.total.late[cell] / shown.total.completed[cell]) : '–')],
       ['cell', 'Cell', (cell) => shown.layer.cells[cell], (cell) => make('code', {}, shown.layer.cells[cell])],
     ].filter(([key]) => key !== 'orders' || state.measure.column !== 'orders'),
-    note: () => (shown.why ? shown.why.text : ''),
+    note: () => [shown.why ? shown.why.text : '', hiddenWords()].filter(Boolean).join(' '),
     chosen: () => state.cell,
     choose: (cell) => chooseCell(cell, true),
   },
@@ -50,7 +50,7 @@ const LISTS = {
     ],
     note: () => {
       const count = (status) => shown.status ? shown.status.filter((value) => value === status).length : 0;
-      return `${whole(count('won'))} won, ${whole(count('lost'))} lost, ${whole(count('grown'))} grown, ${whole(count('shrunk'))} shrunk, against ${data.baseline ? data.baseline.label : ''}. Both sides cover as many days, counted back from the last day of each.`;
+      return `${whole(count('won'))} won, ${whole(count('lost'))} lost, ${whole(count('grown'))} grown, ${whole(count('shrunk'))} shrunk, against ${data.baseline ? data.baseline.label : ''}. ${hiddenWords()} Both sides cover as many days, counted back from the last day of each.`;
     },
     chosen: () => state.cell,
     choose: (cell) => chooseCell(cell, true),

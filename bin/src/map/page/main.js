@@ -58,7 +58,7 @@ function chooseGap(gap) {
   if (!state.gaps) { state.gaps = true; byId('show-gaps').checked = true; }
   showTip(-1);
   goTo({ lat: data.gaps.lat[gap], lng: data.gaps.lng[gap], scale: Math.max(view.scale, scaleFor(9000)) });
-  say(`Gap ${whole(data.gaps.rank[gap])}: ${reasons(gap)}, ${whole(data.gaps.attempts[gap])} orders, nearest store ${storeName(data.gaps.nearest_store[gap])}`);
+  say(`Gap ${whole(data.gaps.rank[gap])}: ${reasons(gap)}, ${data.gaps.attempts[gap] === null ? `${whole(data.gaps.customers[gap])} customers` : `${whole(data.gaps.attempts[gap])} orders`}, nearest store ${storeName(data.gaps.nearest_store[gap])}`);
   markChosen();
 }
 
@@ -228,6 +228,7 @@ function notes() {
   document.documentElement.dir = 'ltr';
   const texts = ['Delivery orders with a location, by business date. Hexagons are cells of the H3 grid, drawn in an equal-area projection. Amounts of different currencies are never added.',
     'Means over several days are weighted: delivery times by completed orders, distances by orders. Medians, percentiles, different customers and serving stores hold for one day and are not shown for more.',
+    data.k_anonymity > 1 ? `Cells of fewer than ${whole(data.k_anonymity)} customers (in a step of days and a currency) have no numbers, nor have those whose numbers would tell of such; gaps have no counts of orders for the same reason. Sums are of the cells that are shown.` : '',
     ...data.notes, data.run ? `Made of the lake as run ${data.run} left it.` : ''];
   byId('notes').replaceChildren(...texts.filter(Boolean).map((text) => make('p', {}, text)));
 }

@@ -9,7 +9,24 @@ let hovered = -1;
 
 /** Colours of the theme, from the style sheet. */
 let colors = {};
+/** The colour of cells whose numbers are not shown: it stands for a pattern of lines. */
+const HATCHED = 'hatched';
+let hatch = null;
+function hatched() {
+  if (!hatch) {
+    const tile = document.createElement('canvas'), lines = tile.getContext('2d');
+    tile.width = tile.height = 8;
+    lines.strokeStyle = colors.none;
+    lines.lineWidth = 2;
+    lines.beginPath();
+    for (const shift of [-8, 0, 8]) { lines.moveTo(shift - 1, 9); lines.lineTo(shift + 9, -1); }
+    lines.stroke();
+    hatch = pen.createPattern(tile, 'repeat');
+  }
+  return hatch;
+}
 function readColors() {
+  hatch = null;
   const style = getComputedStyle(document.documentElement), text = (name) => style.getPropertyValue(name).trim();
   const list = (name, count) => Array.from({ length: count }, (_, index) => text(`--${name}-${index + 1}`));
   colors = { ramp: list('ramp', 7), loss: list('loss', 3), gain: list('gain', 3), same: text('--same'), none: text('--none'), ink: text('--ink'), soft: text('--soft'), paper: text('--paper'), line: text('--line'), store: text('--store'), gap: text('--gap'), focus: text('--focus') };
@@ -19,13 +36,13 @@ function cellColor(cell) {
   const { limits } = shown.classes;
   if (shown.status) {
     const change = shown.change[cell];
-    if (Number.isNaN(change)) return shown.status[cell] ? colors.none : null;
+    if (Number.isNaN(change)) return shown.hidden[cell] ? HATCHED : shown.status[cell] ? colors.none : null;
     if (change === 0) return colors.same;
     const side = change > 0 ? colors.gain : colors.loss, status = shown.status[cell];
     return status === 'won' || status === 'lost' ? side[2] : side[Math.abs(change) >= limits[0] ? 1 : 0];
   }
   const value = shown.values[cell];
-  if (Number.isNaN(value)) return shown.total.rows[cell] ? colors.none : null;
+  if (Number.isNaN(value)) return shown.total.rows[cell] ? colors.none : shown.hidden[cell] ? HATCHED : null;
   return pick(colors.ramp, classOf(limits, value), limits.length + 1);
 }
 
@@ -118,7 +135,7 @@ function drawCells() {
       // What is too small to see is drawn a little larger than it is.
       if (found.reach < 2) pen.rect(found.center[0] - 2, found.center[1] - 2, 4, 4); else trace(found.corners);
     }
-    pen.fillStyle = color;
+    pen.fillStyle = color === HATCHED ? hatched() : color;
     pen.fill();
     if (screen.size > 5) {
       pen.strokeStyle = colors.paper;

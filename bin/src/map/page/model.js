@@ -87,7 +87,11 @@ function begins(rows, buckets) {
 }
 for (const layer of data.layers) {
   layer.begins = begins(layer.rows, data.dates.length);
-  if (layer.baseline) layer.baselineBegins = begins(layer.baseline, data.baseline.dates.length);
+  layer.hiddenBegins = begins(layer.hidden, data.dates.length);
+  if (layer.baseline) {
+    layer.baselineBegins = begins(layer.baseline, data.baseline.dates.length);
+    layer.baselineHiddenBegins = begins(layer.baseline_hidden, data.baseline.dates.length);
+  }
 }
 if (data.store_rows) data.store_rows.begins = begins(data.store_rows, data.dates.length);
 
@@ -117,6 +121,15 @@ function sums(rows, first, last, keys, count, columns, counts = null) {
       if (column === 'revenue' && rows.currency[row] !== paid) continue;
       result[column][key] += rows[column][row] || 0;
     }
+  }
+  return result;
+}
+
+/** In how many steps and currencies a cell's numbers are not shown. */
+function hiddenIn(rows, first, last, count, counts) {
+  const result = new Uint32Array(count);
+  for (let row = first; row < last; row += 1) {
+    if ((state.currency < 0 || rows.currency[row] === state.currency) && (!counts || counts[rows.cell[row]])) result[rows.cell[row]] += 1;
   }
   return result;
 }
@@ -181,19 +194,23 @@ function compute() {
   const first = layer.begins[state.from], last = layer.begins[state.to + 1];
   const here = cellsHere(layer);
   const total = sums(rows, first, last, rows.cell, count, SUMS, here);
+  const hidden = hiddenIn(layer.hidden, layer.hiddenBegins[state.from], layer.hiddenBegins[state.to + 1], count, here);
   const why = whyNot();
-  const result = { layer, here, total, why, values: why ? new Float64Array(count).fill(NaN) : measureValues(state.measure, rows, first, last, total), before: null, baseline: null, status: null };
+  const result = { layer, here, total, hidden, why, values: why ? new Float64Array(count).fill(NaN) : measureValues(state.measure, rows, first, last, total), before: null, baseline: null, status: null };
   if (state.compare) {
     const span = baselineSpan(), old = layer.baseline, some = span.last >= span.first;
     const begin = some ? layer.baselineBegins[span.first] : 0, end = some ? layer.baselineBegins[span.last + 1] : 0;
     result.span = span;
+    const hiddenThen = some ? hiddenIn(layer.baseline_hidden, layer.baselineHiddenBegins[span.first], layer.baselineHiddenBegins[span.last + 1], count, here) : null;
+    // What is not shown on one side has no change.
+    if (hiddenThen) hiddenThen.forEach((times, cell) => { hidden[cell] += times; });
     result.baseline = sums(old, begin, end, old.cell, count, SUMS, here);
     result.before = why ? new Float64Array(count).fill(NaN) : measureValues(state.measure, old, begin, end, result.baseline);
     result.change = new Float64Array(count).fill(NaN);
     result.status = new Array(count).fill('');
     for (let cell = 0; cell < count; cell += 1) {
       const now = total.orders[cell] > 0, then = result.baseline.orders[cell] > 0;
-      if (!now && !then) continue;
+      if ((!now && !then) || hidden[cell]) continue;
       const zero = state.measure.kind === 'sum' ? 0 : NaN;
       const change = (now ? result.values[cell] : zero) - (then ? result.before[cell] : zero);
       result.change[cell] = change;

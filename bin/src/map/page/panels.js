@@ -96,6 +96,17 @@ function showFigures() {
   );
 }
 
+/** How many cells are hatched. */
+function hiddenCells() {
+  return shown.hidden.reduce((count, times, cell) => count + (times > 0 && (shown.status !== null || !shown.total.rows[cell])), 0);
+}
+
+/** Why some cells have no numbers, in words; empty if all have. */
+function hiddenWords() {
+  const count = hiddenCells();
+  return count ? `Without numbers: ${whole(count)} cells of fewer than ${whole(data.k_anonymity)} customers, or that would tell of such. They are hatched, and not among the sums.` : '';
+}
+
 // ---- Legend ---------------------------------------------------------------------------------------------------------------
 
 function showLegend() {
@@ -126,6 +137,8 @@ function showLegend() {
     if (none) swatch(colors.none, 'no value', none);
     byId('legend-title').textContent = measure.label + (measure.money && moneyCurrency() >= 0 ? ` (${data.currencies[moneyCurrency()]})` : '');
   }
+  const without = hiddenCells();
+  if (without) swatch(`repeating-linear-gradient(-45deg, ${colors.none} 0 2px, transparent 2px 5px)`, 'few customers: no numbers', without);
   byId('legend').replaceChildren(...items);
 }
 
@@ -176,6 +189,10 @@ function showDays() {
 function describeCell(cell) {
   const { layer, total } = shown, lines = [];
   const add = (name, value) => lines.push([name, value]);
+  if (shown.hidden[cell] && !total.rows[cell]) {
+    add('Numbers', `not shown: fewer than ${whole(data.k_anonymity)} customers, or it would tell of such a cell`);
+    return { title: `Cell ${layer.cells[cell]}`, lines };
+  }
   if (shown.why === null) add(state.measure.label, show(state.measure, shown.values[cell]));
   if (shown.status && shown.status[cell]) {
     add('Before', show(state.measure, shown.before[cell]));
@@ -186,6 +203,7 @@ function describeCell(cell) {
   if (paid >= 0 && !state.measure.money) add('Revenue', money(total.revenue[cell], data.currencies[paid]));
   if (total.orders[cell]) add('Cancelled', `${whole(total.cancelled[cell])} (${percent(total.cancelled[cell] / total.orders[cell])})`);
   if (total.completed[cell]) add('Late', `${whole(total.late[cell])} (${percent(total.late[cell] / total.completed[cell])})`);
+  if (shown.hidden[cell]) add('Not counted', data.dates.length > 1 ? 'days of few customers' : 'what few customers ordered');
   const gap = data.gaps.cell.indexOf(layer.cells[cell]);
   if (gap >= 0) add('Gap', `rank ${whole(data.gaps.rank[gap])}: ${reasons(gap)}`);
   return { title: `Cell ${layer.cells[cell]}`, lines };

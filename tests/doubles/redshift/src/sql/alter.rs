@@ -119,7 +119,9 @@ fn drop(cursor: &mut Cursor<'_>, table: &RelationName, head: &str) -> Result<Pla
     cursor.expect_end()?;
     let before = vec![format!("SELECT _redshift.check_column_drop({}::regclass, {})", table.literal(), literal(&stored(&column)))];
     let sql = format!("{head} DROP COLUMN {}{}", quote(&column), if cascade { " CASCADE" } else { "" });
-    Ok(Plan::Define(Definition { before, ..Definition::new(sql) }))
+    // Another column may take its name.
+    let after = vec![format!("SELECT _redshift.forget_column({}::regclass, {})", table.literal(), literal(&stored(&column)))];
+    Ok(Plan::Define(Definition { before, after, ..Definition::new(sql) }))
 }
 
 fn alter_part(cursor: &mut Cursor<'_>, table: &RelationName) -> Result<Plan, SqlError> {

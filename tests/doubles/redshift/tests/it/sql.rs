@@ -192,6 +192,22 @@ fn views_bind_or_do_not() {
 }
 
 #[test]
+fn a_column_takes_the_place_of_another_one() {
+    let double = double();
+    let schema = schema(double);
+    double.run(&format!("create table {schema}.t (id int, a bigint not null)")).unwrap();
+    double.run(&format!("insert into {schema}.t values (1, 7)")).unwrap();
+    for statement in ["add column b bigint", "drop column a", "rename column b to a"] {
+        if statement.starts_with("drop") {
+            double.run(&format!("update {schema}.t set b = a")).unwrap();
+        }
+        double.run(&format!("alter table {schema}.t {statement}")).unwrap();
+    }
+    double.run(&format!("insert into {schema}.t values (2, null)")).unwrap();
+    assert_eq!(double.rows(&format!("select id, a from {schema}.t order by id")), [[json!(1), json!(7)], [json!(2), json!(null)]]);
+}
+
+#[test]
 fn columns_are_added_and_widened() {
     let double = double();
     let schema = schema(double);

@@ -84,6 +84,10 @@ CREATE OR REPLACE FUNCTION _redshift.rename_column(target regclass, old_name tex
     UPDATE _redshift.relations SET distkey = CASE WHEN distkey = old_name THEN new_name ELSE distkey END, sortkey = array_replace(sortkey, old_name, new_name) WHERE relation = target;
 $$;
 
+CREATE OR REPLACE FUNCTION _redshift.forget_column(target regclass, dropped text) RETURNS void LANGUAGE sql AS $$
+    DELETE FROM _redshift.columns WHERE relation = target AND name = dropped;
+$$;
+
 CREATE OR REPLACE FUNCTION _redshift.check_column_drop(target regclass, wanted text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     keys record;
