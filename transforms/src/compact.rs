@@ -15,9 +15,9 @@ use datafusion::config::ConfigOptions;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{StreamExt, stream};
 
@@ -33,7 +33,9 @@ impl PhysicalOptimizerRule for CompactBelowSorts {
         let rows_max = usize::from(config.execution.batch_size);
         plan.transform_up(|node| {
             // One that keeps the first few rows holds little, and speaks with what is below it.
-            let Some(sort) = node.downcast_ref::<SortExec>().filter(|sort| sort.fetch().is_none()) else { return Ok(Transformed::no(node)) };
+            let Some(sort) = node.downcast_ref::<SortExec>().filter(|sort| sort.fetch().is_none()) else {
+                return Ok(Transformed::no(node));
+            };
             let input = Arc::new(Compacted { input: Arc::clone(sort.input()), rows_max });
             let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
             Ok(Transformed::yes(node.replace_children(vec![input], options)?))
@@ -188,7 +190,9 @@ mod tests {
         .unwrap();
         let session = engine.session("2025-11-04T06:00:00Z".parse().unwrap(), None);
         let numbers = "SELECT unnest(range(0, 300000)) AS number";
-        let texts = format!("SELECT number, concat('a text that is made a little longer for row ', number * 7919 % 300000) AS text FROM ({numbers})");
+        let texts = format!(
+            "SELECT number, concat('a text that is made a little longer for row ', number * 7919 % 300000) AS text FROM ({numbers})"
+        );
         let windowed = format!("SELECT number, text, count(*) OVER () AS total FROM ({texts})");
         let mut rows = session.query(&format!("SELECT * FROM ({windowed}) ORDER BY text")).await.unwrap();
         let (mut count, mut last) = (0, String::new());
