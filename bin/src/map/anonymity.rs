@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use h3o::{CellIndex, Resolution};
 use pipeline_core::config::{CONFIG, Config};
 use pipeline_core::error::{Error, Result};
 
@@ -36,9 +37,7 @@ pub(crate) enum Showing {
 /// A cell of one step and currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cell {
-    pub(crate) resolution: i64,
-    /// The H3 index.
-    pub(crate) index: u64,
+    pub(crate) index: CellIndex,
     pub(crate) orders: i64,
     /// Different ones.
     pub(crate) customers: i64,
@@ -49,25 +48,24 @@ pub(crate) fn judge(cells: &[Cell], customers_min: i64) -> Vec<Showing> {
     if customers_min <= 1 {
         return vec![Showing::Shown; cells.len()];
     }
-    let resolutions: BTreeSet<i64> = cells.iter().map(|cell| cell.resolution).collect();
-    let parent = |cell: &Cell| {
-        let coarser = resolutions.range(..cell.resolution).next_back();
-        coarser.map(|coarser| ancestor(cell.index, *coarser))
-    };
-    let mut families: BTreeMap<Option<u64>, Vec<usize>> = BTreeMap::new();
+    let resolutions: BTreeSet<Resolution> = cells.iter().map(|cell| cell.index.resolution()).collect();
+    // Coarser ones first.
+    let around = |index: CellIndex| resolutions.range(..index.resolution()).filter_map(move |coarser| index.parent(*coarser));
+    let parent = |cell: &Cell| around(cell.index).last();
+    let mut families: BTreeMap<Option<CellIndex>, Vec<usize>> = BTreeMap::new();
     for (position, cell) in cells.iter().enumerate() {
         families.entry(parent(cell)).or_default().push(position);
     }
     // As many orders as cells of the finest resolution: each of these has one.
-    let mut finest: BTreeMap<u64, i64> = BTreeMap::new();
+    let mut finest: BTreeMap<CellIndex, i64> = BTreeMap::new();
     let last = resolutions.last().copied();
-    for cell in cells.iter().filter(|cell| Some(cell.resolution) == last) {
-        for coarser in resolutions.range(..cell.resolution) {
-            *finest.entry(ancestor(cell.index, *coarser)).or_default() += 1;
+    for cell in cells.iter().filter(|cell| Some(cell.index.resolution()) == last) {
+        for coarser in around(cell.index) {
+            *finest.entry(coarser).or_default() += 1;
         }
     }
     let is_small = |cell: &Cell| cell.customers < customers_min || finest.get(&cell.index) == Some(&cell.orders);
-    let mut hidden: BTreeSet<u64> = BTreeSet::new();
+    let mut hidden: BTreeSet<CellIndex> = BTreeSet::new();
     for family in families.values() {
         let (small, large): (Vec<&Cell>, Vec<&Cell>) = family.iter().map(|position| &cells[*position]).partition(|cell| is_small(cell));
         let least = large.into_iter().min_by_key(|cell| (cell.customers, cell.index)).filter(|_| !small.is_empty());
@@ -76,17 +74,8 @@ pub(crate) fn judge(cells: &[Cell], customers_min: i64) -> Vec<Showing> {
     if cells.iter().all(|cell| parent(cell).is_some() || is_small(cell)) {
         return vec![Showing::Unlisted; cells.len()];
     }
-    let all = |cell: &Cell| resolutions.range(..=cell.resolution).any(|resolution| hidden.contains(&ancestor(cell.index, *resolution)));
-    cells.iter().map(|cell| if all(cell) { Showing::Hidden } else { Showing::Shown }).collect()
-}
-
-/// The cell of a coarser resolution around a cell. An H3 index has its resolution in bits 52 to 55, then three bits for each step down from a base cell; those
-/// of steps that were not gone are ones (h3geo.org, "H3 Index").
-fn ancestor(index: u64, resolution: i64) -> u64 {
-    const STEPS_MAX: i64 = 15;
-    let resolution = resolution.clamp(0, STEPS_MAX);
-    let unused = (1_u64 << (3 * (STEPS_MAX - resolution))) - 1;
-    (index & !(0xF << 52)) | (resolution.unsigned_abs() << 52) | unused
+    let is_hidden = |cell: &Cell| hidden.contains(&cell.index) || around(cell.index).any(|around| hidden.contains(&around));
+    cells.iter().map(|cell| if is_hidden(cell) { Showing::Hidden } else { Showing::Shown }).collect()
 }
 
 #[cfg(test)]
@@ -101,7 +90,7 @@ mod tests {
     const C: u64 = 0x871_f522_6cff_ffff;
 
     fn cell(index: u64, orders: i64, customers: i64) -> Cell {
-        Cell { resolution: i64::try_from(index >> 52 & 0xF).unwrap(), index, orders, customers }
+        Cell { index: CellIndex::try_from(index).unwrap(), orders, customers }
     }
 
     fn words(cells: &[Cell]) -> String {
@@ -113,13 +102,6 @@ mod tests {
                 Showing::Unlisted => '-',
             })
             .collect()
-    }
-
-    #[test]
-    fn ancestors_are_those_of_h3() {
-        assert_eq!(ancestor(0x891_f53c_9303_ffff, 8), A1);
-        assert_eq!(ancestor(0x891_f53c_9303_ffff, 7), A);
-        assert_eq!(ancestor(A1, 8), A1);
     }
 
     #[test]

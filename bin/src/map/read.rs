@@ -309,8 +309,7 @@ async fn cells(session: &Session, wanted: &Wanted, table: &str, dates: Dates, bu
         let key = key(&found, row)?;
         let least = found.integer("customers", row)?.unwrap_or(0);
         let cell = anonymity::Cell {
-            resolution: key.1,
-            index: u64::from_str_radix(&key.2, 16).map_err(|_| Error::new(&BUG, "a cell of a map is no H3 cell"))?,
+            index: key.2.parse().map_err(|_| Error::new(&BUG, "a cell of a map is no H3 cell"))?,
             orders: found.integer("orders", row)?.unwrap_or(0),
             customers: counted.get(&key).copied().unwrap_or(least),
         };

@@ -51,14 +51,16 @@ impl Demand {
     }
 }
 
-/// Hides the parts of a whole if one of them is small, and the whole if it is small itself: the whole less one part is the other.
-fn hide_small(whole: &mut Demand, parts: [&mut Demand; 2], customers_min: i64) {
-    if parts.iter().any(|part| part.is_small(customers_min)) {
+/// Hides the parts of a whole if one of them is small, and the whole if it is small itself: the whole less one part is the other. Says whether all is shown.
+fn hide_small(whole: &mut Demand, parts: [&mut Demand; 2], customers_min: i64) -> bool {
+    let shows_parts = !parts.iter().any(|part| part.is_small(customers_min));
+    if !shows_parts {
         parts.into_iter().for_each(Demand::hide);
     }
     if whole.is_small(customers_min) {
         whole.hide();
     }
+    shows_parts
 }
 
 /// Another store beside those cells.
@@ -181,30 +183,24 @@ async fn demand(session: &Session, with: &str, side_cells: &str, chosen: &str) -
     Ok(sides)
 }
 
-async fn neighbours(session: &Session, sql: &str, customers_min: i64) -> Result<Vec<Neighbour>> {
+/// Stores with their orders: of all of them, or of none. What they could take over is what others reach, as often as not, and their reaches overlap: one
+/// number would tell of another.
+async fn neighbours(session: &Session, sql: &str, shows_orders: bool, customers_min: i64) -> Result<Vec<Neighbour>> {
     let found = fetch(session, sql).await?;
+    let mut shows_orders = shows_orders;
     let mut stores = Vec::with_capacity(found.rows());
-    let mut customers = Vec::with_capacity(found.rows());
     for row in 0..found.rows() {
-        let orders = found.integer("orders", row)?.unwrap_or(0);
+        let (orders, customers) = (found.integer("orders", row)?.unwrap_or(0), found.integer("customers", row)?.unwrap_or(0));
+        shows_orders &= customers_min <= 1 || orders == 0 || customers >= customers_min;
         stores.push(Neighbour {
             store_id: found.integer("store_id", row)?.unwrap_or(0),
             name: found.text("name", row)?,
             cells: found.integer("cells", row)?.unwrap_or(0),
             orders: Some(orders),
         });
-        customers.push((orders > 0).then_some(found.integer("customers", row)?.unwrap_or(0)));
     }
-    // As among the cells of one cell: with those of few customers goes the one of fewest that could be shown.
-    let is_small = |customers: Option<i64>| customers_min > 1 && customers.is_some_and(|customers| customers < customers_min);
-    if customers.iter().any(|customers| is_small(*customers)) {
-        let large = customers.iter().enumerate().filter(|(_, customers)| customers.is_some() && !is_small(**customers));
-        let least = large.min_by_key(|(_, customers)| **customers).map(|(position, _)| position);
-        for (position, store) in stores.iter_mut().enumerate() {
-            if is_small(customers[position]) || Some(position) == least {
-                store.orders = None;
-            }
-        }
+    if !shows_orders {
+        stores.iter_mut().for_each(|store| store.orders = None);
     }
     Ok(stores)
 }
@@ -229,6 +225,9 @@ pub(crate) async fn open(session: &Session, store: Candidate, customers_min: i64
         base()
     );
     let mut sides = demand(session, &with, "side_cells", "chosen").await?;
+    let mut take = |side: &str| sides.remove(side).unwrap_or_else(Demand::nothing);
+    let (mut reached, mut new, mut shared) = (take("all"), take("new"), take("shared"));
+    let shows_parts = hide_small(&mut reached, [&mut new, &mut shared], customers_min);
     let stores = neighbours(
         session,
         &format!(
@@ -238,6 +237,7 @@ pub(crate) async fn open(session: &Session, store: Candidate, customers_min: i64
                 SELECT store_id, count(*) AS orders, count(DISTINCT customer_id) AS customers FROM chosen GROUP BY store_id\
             ) AS o ON r.store_id = o.store_id ORDER BY r.cells DESC, r.store_id"
         ),
+        shows_parts,
         customers_min,
     )
     .await?;
@@ -265,9 +265,6 @@ pub(crate) async fn open(session: &Session, store: Candidate, customers_min: i64
             effect,
         });
     }
-    let mut take = |side: &str| sides.remove(side).unwrap_or_else(Demand::nothing);
-    let (mut reached, mut new, mut shared) = (take("all"), take("new"), take("shared"));
-    hide_small(&mut reached, [&mut new, &mut shared], customers_min);
     Ok(Opening { store, reached, new, shared, stores, gaps: near })
 }
 
@@ -304,6 +301,9 @@ pub(crate) async fn close(session: &Session, store_id: i64, name: Option<String>
         base()
     );
     let mut sides = demand(session, &with, "side_cells", "chosen").await?;
+    let mut take = |side: &str| sides.remove(side).unwrap_or_else(Demand::nothing);
+    let (mut all, mut lost, mut coverable) = (take("all"), take("lost"), take("coverable"));
+    let shows_parts = hide_small(&mut all, [&mut lost, &mut coverable], customers_min);
     let mut elsewhere = demand(session, &with, "no_cells", "unplaced").await?;
     let mut stores = neighbours(
         session,
@@ -312,14 +312,12 @@ pub(crate) async fn close(session: &Session, store_id: i64, name: Option<String>
              FROM reach AS r JOIN side_cells AS s ON r.cell = s.cell LEFT JOIN chosen AS c ON r.cell = c.cell \
              WHERE r.store_id <> {store_id} GROUP BY r.store_id, r.name"
         ),
+        shows_parts,
         customers_min,
     )
     .await?;
     // Not by the statement: the order would tell of numbers that are not shown.
     stores.sort_by_key(|store| (Reverse(store.orders), Reverse(store.cells), store.store_id));
-    let mut take = |side: &str| sides.remove(side).unwrap_or_else(Demand::nothing);
-    let (mut all, mut lost, mut coverable) = (take("all"), take("lost"), take("coverable"));
-    hide_small(&mut all, [&mut lost, &mut coverable], customers_min);
     let mut elsewhere = elsewhere.remove("all").unwrap_or_else(Demand::nothing);
     if elsewhere.is_small(customers_min) {
         elsewhere.hide();
