@@ -51,7 +51,7 @@ pub(crate) fn judge(cells: &[Cell], customers_min: i64) -> Vec<Showing> {
     let resolutions: BTreeSet<Resolution> = cells.iter().map(|cell| cell.index.resolution()).collect();
     // Coarser ones first.
     let around = |index: CellIndex| resolutions.range(..index.resolution()).filter_map(move |coarser| index.parent(*coarser));
-    let parent = |cell: &Cell| around(cell.index).last();
+    let parent = |cell: &Cell| around(cell.index).next_back();
     let mut families: BTreeMap<Option<CellIndex>, Vec<usize>> = BTreeMap::new();
     for (position, cell) in cells.iter().enumerate() {
         families.entry(parent(cell)).or_default().push(position);
