@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use h3o::{CellIndex, Resolution};
 use pipeline_core::config::{CONFIG, Config};
 use pipeline_core::error::{Error, Result};
+use pipeline_transforms::functions::geo::{CellIndex, Resolution};
 
 /// The parameter, and its value if the configuration has none.
 const PARAMETER: (&str, i64) = ("k_anonymity", 5);

@@ -11,7 +11,9 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, ListBuild
 use arrow::datatypes::{DataType, Field, Float64Type};
 use datafusion::common::Result;
 use datafusion::logical_expr::ScalarUDF;
-use h3o::{CellIndex, LatLng, Resolution};
+use h3o::LatLng;
+/// An H3 cell and a resolution, for those who find cells in results (h3geo.org, "H3 Index").
+pub use h3o::{CellIndex, Resolution};
 
 use super::{Description, FunctionError, function};
 
