@@ -10,7 +10,7 @@ use pipeline_core::config::Config;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::Result;
 use pipeline_core::ledger::Basis;
-use pipeline_core::model::{Computed, ModelNode, Models};
+use pipeline_core::model::{Computed, ModelNode, Models, Standard};
 use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::window::Timestamp;
@@ -185,8 +185,12 @@ impl Models for LakeModels {
         self.inner.check(made).await
     }
 
-    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>) -> Result<Computed> {
-        self.inner.compute(table, as_of, since).await
+    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>, standard: &Standard) -> Result<Computed> {
+        self.inner.compute(table, as_of, since, standard).await
+    }
+
+    async fn still_holds(&self, table: &TableName, as_of: Timestamp) -> Result<Vec<String>> {
+        self.inner.still_holds(table, as_of).await
     }
 
     async fn state(&self, table: &TableName) -> Result<Option<String>> {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::batch::BatchStream;
 use crate::contract::Contract;
 use crate::error::Result;
-use crate::ledger::Basis;
+use crate::ledger::{Basis, Measured};
 use crate::load::Layout;
 use crate::name::{ColumnName, TableName};
 use crate::window::Timestamp;
@@ -30,6 +30,18 @@ pub struct ModelNode {
     pub layout: Layout,
 }
 
+/// How many former runs a result is compared with.
+pub const FORMER_RUNS_MAX: usize = 30;
+
+/// What data tests hold a result against, beside itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Standard {
+    /// What former runs measured of the model, the newest first; empty if this run is not to be compared with them.
+    pub former: Vec<Measured>,
+    /// The run brings rows of a time that is past, so that nobody expects its newest ones to be fresh.
+    pub is_of_the_past: bool,
+}
+
 /// What computing a model gave.
 #[derive(Debug)]
 pub struct Computed {
@@ -39,6 +51,8 @@ pub struct Computed {
     pub rows: u64,
     /// Warnings of data tests, in words.
     pub warnings: Vec<String>,
+    /// What the whole table measures once the changes are in it.
+    pub measured: Measured,
     /// What was read, for [`Basis::read`].
     pub read: String,
     /// How it was computed, in words; empty if there is nothing to say.
@@ -61,8 +75,14 @@ pub trait Models: Debug + Send + Sync {
     /// Finds, without any row, what would keep one of these models from being made. A run asks before it reads anything.
     async fn check(&self, made: &BTreeSet<TableName>) -> Result<()>;
 
-    /// Computes one model as of an instant and compares it with what the lake holds.
-    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>) -> Result<Computed>;
+    /// Computes one model as of an instant, compares it with what the lake holds, and holds it against a standard.
+    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>, standard: &Standard) -> Result<Computed>;
+
+    /// Asks those data tests of a stored result that time alone can make fail, and gives the warnings.
+    ///
+    /// # Errors
+    /// As `compute` has them for a result that fails tests.
+    async fn still_holds(&self, table: &TableName, as_of: Timestamp) -> Result<Vec<String>>;
 
     /// Names the state of a table in the lake, as [`Basis::own`] keeps it; None if there is no such table yet.
     async fn state(&self, table: &TableName) -> Result<Option<String>>;

@@ -8,15 +8,15 @@ use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::ledger::Basis;
-use pipeline_core::model::{Computed, ModelNode, Models};
+use pipeline_core::model::{Computed, ModelNode, Models, Standard};
 use pipeline_core::name::TableName;
 use pipeline_core::window::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::compute::{Parts, PartsBounds, check_models};
+use crate::compute::{Parts, PartsBounds, Verdict, check_models};
 use crate::errors::MODEL_INPUT;
 use crate::lineage::Lineage;
-use crate::model::{Model, ModelSet};
+use crate::model::{Model, ModelSet, TestKind};
 use crate::session::{Engine, Pinned, Session, Tables};
 use crate::why::{Asking, Why};
 
@@ -97,8 +97,27 @@ impl LakeModels {
         Box::pin(asking.why(table, key)).await
     }
 
+    /// What the data tests of a model find in its table as it stands; None if there is no table yet.
+    ///
+    /// # Errors
+    /// Those of [`Session::query`].
+    pub async fn test(&self, table: &TableName, as_of: Timestamp, standard: &Standard) -> Result<Option<Vec<Verdict>>> {
+        match self.tables.open(table).await? {
+            Some(stored) => self.session(as_of).test(self.model(table)?, stored, standard).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Computes only the units that changed rows touch, if the model says how, and all is known that this takes.
-    async fn parts(&self, session: &Session, model: &Model, read: &Read, since: Option<&Basis>, current: Option<Pinned>) -> Result<Parts> {
+    async fn parts(
+        &self,
+        session: &Session,
+        model: &Model,
+        read: &Read,
+        since: Option<&Basis>,
+        current: Option<Pinned>,
+        standard: &Standard,
+    ) -> Result<Parts> {
         let Some(incremental) = &model.incremental else { return Ok(Parts::Whole(None)) };
         let whole = |reason: &str| Ok(Parts::Whole(Some(reason.to_owned())));
         let (Some(since), Some(current)) = (since, current) else { return whole("there is no earlier result to go on from") };
@@ -128,7 +147,7 @@ impl LakeModels {
                 None => return whole(&format!("what changed in \"{input}\" cannot be told")),
             };
         }
-        Box::pin(session.compute_parts(model, incremental, current.rows, &differences, self.bounds)).await
+        Box::pin(session.compute_parts(model, incremental, current.rows, &differences, self.bounds, standard)).await
     }
 
     fn model(&self, table: &TableName) -> Result<&Model> {
@@ -147,7 +166,7 @@ impl Models for LakeModels {
         check_models(&session, &self.models, &self.sources, made).await
     }
 
-    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>) -> Result<Computed> {
+    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>, standard: &Standard) -> Result<Computed> {
         let model = self.model(table)?;
         let session = self.session(as_of);
         let mut read = Read {
@@ -163,16 +182,27 @@ impl Models for LakeModels {
             }
         }
         let current = self.tables.pin(table).await?;
-        let mut computed = match self.parts(&session, model, &read, since, current.clone()).await? {
+        let mut computed = match self.parts(&session, model, &read, since, current.clone(), standard).await? {
             Parts::Computed(computed) => computed,
             Parts::Whole(reason) => {
-                let computed = session.compute(model, current.map(|current| current.rows)).await?;
+                let computed = session.compute(model, current.map(|current| current.rows), standard).await?;
                 let note = reason.map(|reason| format!("computed whole: {reason}")).unwrap_or_default();
                 Computed { note, ..computed }
             }
         };
         computed.read = serde_json::to_string(&read).map_err(|_| Error::new(&BUG, "what a model read could not be written down"))?;
         Ok(computed)
+    }
+
+    async fn still_holds(&self, table: &TableName, as_of: Timestamp) -> Result<Vec<String>> {
+        let model = self.model(table)?;
+        if !model.tests.iter().any(|test| matches!(test.kind, TestKind::Freshness { .. })) {
+            return Ok(Vec::new());
+        }
+        match self.tables.open(table).await? {
+            Some(stored) => self.session(as_of).still_holds(model, stored).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn state(&self, table: &TableName) -> Result<Option<String>> {

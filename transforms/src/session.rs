@@ -285,6 +285,11 @@ impl Session {
         &self.context
     }
 
+    /// What `as_of()` gives.
+    pub(crate) fn as_of(&self) -> Timestamp {
+        self.bindings.as_of
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
     }

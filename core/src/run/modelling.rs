@@ -13,9 +13,9 @@ use crate::batch::BatchStream;
 use crate::error::{BUG, Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::landing::{Manifest, Snapshot, SnapshotWriter};
-use crate::ledger::{Basis, Entry};
+use crate::ledger::{Basis, Entry, Measured};
 use crate::load::Mode;
-use crate::model::ModelNode;
+use crate::model::{FORMER_RUNS_MAX, ModelNode, Standard};
 use crate::name::TableName;
 
 impl Engine {
@@ -53,7 +53,11 @@ impl Engine {
             && context.state.landed(step).is_none()
             && self.parts.ledger.model_state(&self.parts.pipeline, table).await?.as_ref() == Some(&state);
         let mut made_from = state;
+        let mut measured = None;
         if is_current {
+            if let Err(error) = self.with_retries(step, || self.still_holds(context, table)).await {
+                return Err(self.failed(context, step, StepKind::Model, began, error).await);
+            }
             let mut report = StepReport::new(step, StepKind::Model, StepStatus::Unchanged);
             report.note = "what it reads has not changed".to_owned();
             report.duration_ms = elapsed_ms(began);
@@ -72,6 +76,7 @@ impl Engine {
             };
             // What was landed before an interruption may be made from older tables than there are now: then the next run makes it again.
             made_from = snapshot.manifest().inputs.clone().unwrap_or_default();
+            measured = snapshot.manifest().measured.clone();
             let empty = snapshot.manifest().rows == 0;
             if !(empty && stored.is_some() && newest == stored) || context.state.planned(step).is_some() {
                 let planned = match context.state.planned(step) {
@@ -103,8 +108,35 @@ impl Engine {
             }
         }
         self.catch_up(context, node, step, &destinations, &standing).await?;
-        self.append(context, &[Entry::ModelDone { table: table.clone(), state: made_from }]).await?;
+        let mut entries = vec![Entry::ModelDone { table: table.clone(), state: made_from }];
+        entries.extend(measured.map(|measured| Entry::ModelMeasured { table: table.clone(), measured }));
+        self.append(context, &entries).await
+    }
+
+    /// A table that nothing new came into is as it was, but older.
+    async fn still_holds(&self, context: &RunContext, table: &TableName) -> Result<()> {
+        if context.request.is_of_the_past() {
+            return Ok(());
+        }
+        self.warn(context, self.parts.models.still_holds(table, context.request.as_of).await?);
         Ok(())
+    }
+
+    /// What a result is held against. A run that changes the table on purpose is compared with nothing.
+    async fn standard(&self, context: &RunContext, table: &TableName) -> Result<Standard> {
+        let is_of_the_past = context.request.is_of_the_past();
+        let former = match is_of_the_past || context.request.full_refresh {
+            true => Vec::new(),
+            false => self.parts.ledger.measured(&self.parts.pipeline, table, FORMER_RUNS_MAX).await?,
+        };
+        Ok(Standard { former, is_of_the_past })
+    }
+
+    fn warn(&self, context: &RunContext, warnings: Vec<String>) {
+        for warning in &warnings {
+            self.parts.observer.event(&Event::Warning { message: warning.clone() });
+        }
+        context.warnings.lock().expect("no holder of this lock panics").extend(warnings);
     }
 
     /// Records what the lake's table was made from, as soon as it is there: a destination that fails costs no whole computation.
@@ -192,14 +224,17 @@ impl Engine {
         self.parts.stop.check()?;
         let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Model, rows_estimated: None };
         self.parts.observer.event_of(&context.run, &started);
-        let computed = self.parts.models.compute(&node.contract.table, context.request.as_of, since).await?;
+        let standard = self.standard(context, &node.contract.table).await?;
+        let computed = self.parts.models.compute(&node.contract.table, context.request.as_of, since, &standard).await?;
         failpoint::reached("model.after_compute");
-        for warning in &computed.warnings {
-            self.parts.observer.event(&Event::Warning { message: warning.clone() });
-        }
-        context.warnings.lock().expect("no holder of this lock panics").extend(computed.warnings);
+        self.warn(context, computed.warnings);
         let meter = Meter::default();
-        let manifest = Manifest { inputs: Some(inputs.to_owned()), ..Manifest::new(&context.run, step, node.contract.clone(), true) };
+        let measured = Measured { begins_anew: standard.is_of_the_past || context.request.full_refresh, ..computed.measured };
+        let manifest = Manifest {
+            inputs: Some(inputs.to_owned()),
+            measured: Some(measured),
+            ..Manifest::new(&context.run, step, node.contract.clone(), true)
+        };
         let snapshot = self.land_stream(context, step, computed.changes, manifest, &meter).await?;
         let key = snapshot.manifest_key().to_owned();
         self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: key, rejected: 0 }]).await?;

@@ -9,7 +9,7 @@ use pipeline_core::name::TableName;
 
 use super::picture::group;
 use super::{ColumnLineage, Direct, Influences, InputField, Lineage, ModelLineage};
-use crate::model::{DataTest, Model, ModelSet, PREVIOUS, Severity, TestKind};
+use crate::model::{DataTest, Model, ModelSet, PREVIOUS, Severity, TestKind, spell_age};
 
 /// An extracted table, and what its source calls it.
 #[derive(Debug, Clone)]
@@ -272,6 +272,13 @@ fn asked(test: &DataTest) -> String {
             format!("{} is in {} of {}", code(column.as_str()), code(to_column.as_str()), link(to_table))
         }
         TestKind::NoRows { .. } => test.name.clone(),
+        TestKind::Freshness { column, max_age_us } => {
+            format!("the newest {} is at most {} old", code(column.as_str()), spell_age(*max_age_us))
+        }
+        TestKind::RowCount { .. } => "as many rows as former runs let expect".to_owned(),
+        TestKind::Distribution { column, measure, .. } => {
+            format!("the {} of {} is what former runs let expect", measure.words(), code(column.as_str()))
+        }
     }
 }
 

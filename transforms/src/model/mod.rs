@@ -6,6 +6,7 @@
 //! graph. `FROM segments.rules` and `FROM segments.matches` are the rules of segments: see [`rules`].
 
 mod contract;
+mod data_test;
 mod graph;
 mod incremental;
 pub mod rules;
@@ -23,7 +24,8 @@ use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
 use sha2::{Digest, Sha256};
 
-pub use contract::{DataTest, Severity, TestKind};
+pub(crate) use data_test::spell_age;
+pub use data_test::{DataTest, Measure, Severity, TestKind};
 pub use incremental::{CHANGED, CHANGED_ROWS, CHANGED_UNITS, Dependence, Incremental, Rows};
 
 use crate::errors::{MODEL_FILE, MODEL_INPUT};
