@@ -15,10 +15,11 @@ use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::window::Timestamp;
 use pipeline_loaders::lake::{Commit, Lake};
+use pipeline_transforms::compute::Verdict;
 use pipeline_transforms::lake::LakeModels as OverTables;
 use pipeline_transforms::lineage::Lineage;
-use pipeline_transforms::model::ModelSet;
 use pipeline_transforms::model::rules::Rules;
+use pipeline_transforms::model::{ModelSet, TestKind};
 use pipeline_transforms::session::{Difference, EmptyTable, Engine, Options, Pinned, Session, TableProvider, Tables};
 use pipeline_transforms::why::Why;
 
@@ -80,6 +81,11 @@ impl Tables for NoTables {
     }
 }
 
+/// Whether a statement calls what needs the privacy key.
+pub(crate) fn needs_key(sql: &str) -> bool {
+    sql.to_ascii_lowercase().contains("keyed_hash")
+}
+
 /// The models of a project over its lake; perhaps only some of them.
 #[derive(Debug, Clone)]
 pub(crate) struct LakeModels {
@@ -129,6 +135,22 @@ impl LakeModels {
     /// The rows behind a row of a model.
     pub(crate) async fn why(&self, table: &TableName, key: &[String], as_of: Timestamp, limit: usize) -> Result<Why> {
         self.inner.why(table, key, as_of, limit).await
+    }
+
+    /// The models with what each reads, each after those it reads.
+    pub(crate) fn reads(&self) -> Vec<(TableName, Vec<TableName>)> {
+        self.nodes.iter().map(|node| (node.contract.table.clone(), node.inputs.clone())).collect()
+    }
+
+    /// What the data tests of a model find in its table as it stands; None if there is no table yet.
+    pub(crate) async fn test(&self, table: &TableName, as_of: Timestamp, standard: &Standard) -> Result<Option<Vec<Verdict>>> {
+        self.inner.test(table, as_of, standard).await
+    }
+
+    /// Whether a data test of any model needs the privacy key.
+    pub(crate) fn tests_hash(&self) -> bool {
+        let mut tests = self.inner.models().models().iter().flat_map(|model| &model.tests);
+        tests.any(|test| matches!(&test.kind, TestKind::NoRows { sql } if needs_key(sql)))
     }
 
     /// The lake itself.

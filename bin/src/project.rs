@@ -210,6 +210,15 @@ impl Project {
         self.models_over(self.lake().await?, None)
     }
 
+    /// The models of a pipeline, for commands that only read. They need the privacy key only if a data test of theirs hashes something.
+    pub(crate) async fn models_of(&self, pipeline: &str) -> Result<LakeModels> {
+        let patterns = &self.config.pipeline(pipeline)?.models;
+        let models = self.models_without_key().await?;
+        let models = if models.tests_hash() { self.models().await? } else { models };
+        let names: Vec<TableName> = models.nodes().iter().map(|node| node.contract.table.clone()).collect();
+        Ok(models.narrowed(&matching(patterns, names.iter(), &format!("pipelines.{pipeline}.models"))?))
+    }
+
     fn models_over(&self, lake: Arc<Lake>, key: Option<PrivacyKey>) -> Result<Arc<LakeModels>> {
         Ok(Arc::new(LakeModels::load(&self.config, lake, key)?))
     }

@@ -1,5 +1,6 @@
 //! What the tests without servers share: small data sets, what lies in a folder, and two lakes compared.
 
+mod data_tests;
 mod forms;
 mod input;
 mod lineage;
