@@ -107,14 +107,15 @@ impl LakeModels {
         Ok(Self { nodes: inner.nodes().to_vec(), inner: Arc::new(inner), lake })
     }
 
-    /// Finds mistakes in models and contracts without any data. Returns how many models there are.
-    pub(crate) async fn check(config: &Config) -> Result<usize> {
+    /// Finds mistakes in models and contracts without any data. Returns the models.
+    pub(crate) async fn check(config: &Config) -> Result<Vec<ModelNode>> {
         // Keyed functions are planned, not run, so any key does.
         let key = PrivacyKey::new(b"");
         let models = declared(config, Some(&key))?;
         let all: BTreeSet<TableName> = models.models().iter().map(|model| model.table().clone()).collect();
-        OverTables::new(models, engine(config, Some(key))?, Arc::new(NoTables), sources(config)).check(&all).await?;
-        Ok(all.len())
+        let over = OverTables::new(models, engine(config, Some(key))?, Arc::new(NoTables), sources(config));
+        over.check(&all).await?;
+        Ok(over.nodes().to_vec())
     }
 
     /// The same models, of which only `made` are made.
@@ -191,9 +192,14 @@ impl LakeModels {
         self.lake.commits(table).await
     }
 
-    /// Whether the lake has the table.
+    /// Whether statements can read the table: the lake has it, or all that a view reads.
     pub(crate) async fn has(&self, table: &TableName) -> Result<bool> {
-        Ok(self.lake.provider(table).await?.is_some())
+        self.inner.has(table).await
+    }
+
+    /// Whether a view needs the privacy key.
+    pub(crate) fn views_hash(&self) -> bool {
+        self.inner.models().models().iter().any(|model| model.is_view && model.uses_key)
     }
 }
 

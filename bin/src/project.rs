@@ -12,7 +12,7 @@ use pipeline_core::error::{Error, Result};
 use pipeline_core::landing::Landing;
 use pipeline_core::ledger::Ledger;
 use pipeline_core::load::Loader;
-use pipeline_core::model::Models;
+use pipeline_core::model::{ModelNode, Models};
 use pipeline_core::name::TableName;
 use pipeline_core::pace::Pace;
 use pipeline_core::privacy::PrivacyKey;
@@ -212,11 +212,10 @@ impl Project {
 
     /// The models of a pipeline, for commands that only read. They need the privacy key only if a data test of theirs hashes something.
     pub(crate) async fn models_of(&self, pipeline: &str) -> Result<LakeModels> {
-        let patterns = &self.config.pipeline(pipeline)?.models;
+        self.config.pipeline(pipeline)?;
         let models = self.models_without_key().await?;
         let models = if models.tests_hash() { self.models().await? } else { models };
-        let names: Vec<TableName> = models.nodes().iter().map(|node| node.contract.table.clone()).collect();
-        Ok(models.narrowed(&matching(patterns, names.iter(), &format!("pipelines.{pipeline}.models"))?))
+        Ok(models.narrowed(&self.made(pipeline, models.nodes())?))
     }
 
     fn models_over(&self, lake: Arc<Lake>, key: Option<PrivacyKey>) -> Result<Arc<LakeModels>> {
@@ -258,7 +257,33 @@ impl Project {
     pub(crate) async fn check(&self) -> Result<Checked> {
         let tables = self.check_sections()?;
         let models = LakeModels::check(&self.config).await?;
-        Ok(Checked { pipelines: self.config.pipelines.len(), tables, models })
+        for pipeline in self.config.pipelines.keys() {
+            let made = self.made(pipeline, &models)?;
+            self.published(pipeline, &models, &made)?;
+        }
+        Ok(Checked { pipelines: self.config.pipelines.len(), tables, models: models.len() })
+    }
+
+    /// The models that a pipeline makes.
+    fn made(&self, pipeline: &str, models: &[ModelNode]) -> Result<BTreeSet<TableName>> {
+        let names: Vec<TableName> = models.iter().map(|node| node.contract.table.clone()).collect();
+        matching(&self.config.pipeline(pipeline)?.models, names.iter(), &format!("pipelines.{pipeline}.models"))
+    }
+
+    /// Those of them that go to destinations. Views do not: patterns pass them over, and their names are refused.
+    fn published(&self, pipeline: &str, models: &[ModelNode], made: &BTreeSet<TableName>) -> Result<BTreeSet<TableName>> {
+        let configured = self.config.pipeline(pipeline)?;
+        let views: Vec<&TableName> = models.iter().filter(|node| node.is_view).map(|node| &node.contract.table).collect();
+        if let Some(view) =
+            views.iter().find(|view| configured.publish.contains(&view.to_string())).filter(|_| !configured.destinations.is_empty())
+        {
+            return Err(Error::new(&CONFIG, format!("pipelines.{pipeline}.publish names \"{view}\", which is a view"))
+                .caused_by("a view is not stored, and its statement speaks a dialect that no warehouse has")
+                .hint(format!("Take it out of `publish`, or let \"{view}\" be `materialization = \"full\"`.")));
+        }
+        let mut published = matching(&configured.publish, made.iter(), &format!("pipelines.{pipeline}.publish"))?;
+        published.retain(|name| !views.contains(&name));
+        Ok(published)
     }
 
     /// Connects everything of a pipeline but its sources, which each run opens for itself.
@@ -269,10 +294,9 @@ impl Project {
         let key = self.privacy_key(&secrets).await?;
         let lake = self.lake().await?;
         let models = self.models_over(Arc::clone(&lake), key)?;
-        let names: Vec<TableName> = models.nodes().iter().map(|node| node.contract.table.clone()).collect();
-        let made = matching(&configured.models, names.iter(), &format!("pipelines.{pipeline}.models"))?;
+        let made = self.made(pipeline, models.nodes())?;
+        let published = self.published(pipeline, models.nodes(), &made)?;
         let models = Arc::new(models.narrowed(&made));
-        let published = matching(&configured.publish, made.iter(), &format!("pipelines.{pipeline}.publish"))?;
         let mut connected = Vec::new();
         for name in &configured.destinations {
             let destination =

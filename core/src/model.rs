@@ -20,6 +20,10 @@ pub struct ModelNode {
     pub contract: Contract,
     /// The tables it reads: models and extracted tables.
     pub inputs: Vec<TableName>,
+    /// Those of them that are stored, and in the place of views the stored tables that these read.
+    pub stored: Vec<TableName>,
+    /// Whether it is a view: not stored, and tested only.
+    pub is_view: bool,
     /// Changes exactly when the statement, the contract or the parameters change.
     pub digest: String,
     /// Whether the result depends on the as-of instant.
@@ -66,6 +70,7 @@ pub struct Computed {
 ///   before it returns, and writes nothing that a reader can see. It may be called again after a crash.
 /// - With a basis, only what depends on the difference between then and now may be computed; the changes are the same as without.
 ///   A basis that does not hold any more is no error: the model is computed whole.
+/// - A view has no changes: what it shows is checked, and that is all.
 /// - Models are called in the order of their dependencies; independent ones may run at once.
 #[async_trait]
 pub trait Models: Debug + Send + Sync {

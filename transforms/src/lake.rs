@@ -17,7 +17,7 @@ use crate::compute::{Parts, PartsBounds, Verdict, check_models};
 use crate::errors::MODEL_INPUT;
 use crate::lineage::Lineage;
 use crate::model::{Model, ModelSet, TestKind};
-use crate::session::{Engine, Pinned, Session, Tables};
+use crate::session::{Engine, Pinned, Session, TableProvider, Tables};
 use crate::why::{Asking, Why};
 
 /// What a result was made from.
@@ -64,7 +64,9 @@ impl LakeModels {
     /// A session over the same tables, for queries.
     #[must_use]
     pub fn session(&self, as_of: Timestamp) -> Session {
-        self.engine.session(as_of, Some(Arc::clone(&self.tables)))
+        let session = self.engine.session(as_of, Some(Arc::clone(&self.tables)));
+        session.register_views(&self.models);
+        session
     }
 
     /// A query over the common table expressions of a model's statement, over the tables as they stand: what the model would decide
@@ -93,6 +95,7 @@ impl LakeModels {
     pub async fn why(&self, table: &TableName, key: &[String], as_of: Timestamp, limit: usize) -> Result<Why> {
         let lineage = self.lineage().await?;
         let session = self.session(as_of).private();
+        session.close_views(&self.models).await;
         let asking = Asking { session, models: &self.models, sources: &self.sources, lineage: &lineage, limit };
         Box::pin(asking.why(table, key)).await
     }
@@ -102,8 +105,9 @@ impl LakeModels {
     /// # Errors
     /// Those of [`Session::query`].
     pub async fn test(&self, table: &TableName, as_of: Timestamp, standard: &Standard) -> Result<Option<Vec<Verdict>>> {
-        match self.tables.open(table).await? {
-            Some(stored) => self.session(as_of).test(self.model(table)?, stored, standard).await.map(Some),
+        let (session, model) = (self.session(as_of), self.model(table)?);
+        match self.shown(&session, model).await? {
+            Some(rows) => session.test(model, rows, standard).await.map(Some),
             None => Ok(None),
         }
     }
@@ -150,6 +154,30 @@ impl LakeModels {
         Box::pin(session.compute_parts(model, incremental, current.rows, &differences, self.bounds, standard)).await
     }
 
+    /// A model's table as it stands, or what a view shows; None if there is nothing yet.
+    async fn shown(&self, session: &Session, model: &Model) -> Result<Option<Arc<dyn TableProvider>>> {
+        if !model.is_view {
+            return self.tables.open(model.table()).await;
+        }
+        for input in &model.stored {
+            if self.tables.state(input).await?.is_none() {
+                return Ok(None);
+            }
+        }
+        session.provider(model.table()).await
+    }
+
+    /// Whether statements can read a model: it was made, or all that a view reads was.
+    ///
+    /// # Errors
+    /// What kept a table from being opened.
+    pub async fn has(&self, table: &TableName) -> Result<bool> {
+        match self.models.get(table) {
+            Some(model) => Ok(self.shown(&self.session(Timestamp::from_microseconds(0)), model).await?.is_some()),
+            None => Ok(self.tables.state(table).await?.is_some()),
+        }
+    }
+
     fn model(&self, table: &TableName) -> Result<&Model> {
         self.models.get(table).ok_or_else(|| Error::new(&BUG, format!("there is no model \"{table}\"")))
     }
@@ -175,11 +203,14 @@ impl Models for LakeModels {
             inputs: BTreeMap::new(),
         };
         // All statements of this computation see the same rows, and those are what the result is said to be made from.
-        for input in &model.inputs {
+        for input in &model.stored {
             if let Some(pinned) = self.tables.pin(input).await? {
                 session.register_table(input.schema(), input.table(), pinned.rows);
                 read.inputs.insert(input.to_string(), pinned.state);
             }
+        }
+        if model.is_view {
+            return session.compute_view(model, standard).await;
         }
         let current = self.tables.pin(table).await?;
         let mut computed = match self.parts(&session, model, &read, since, current.clone(), standard).await? {
@@ -199,8 +230,9 @@ impl Models for LakeModels {
         if !model.tests.iter().any(|test| matches!(test.kind, TestKind::Freshness { .. })) {
             return Ok(Vec::new());
         }
-        match self.tables.open(table).await? {
-            Some(stored) => self.session(as_of).still_holds(model, stored).await,
+        let session = self.session(as_of);
+        match self.shown(&session, model).await? {
+            Some(rows) => session.still_holds(model, rows).await,
             None => Ok(Vec::new()),
         }
     }

@@ -25,6 +25,7 @@ pub(crate) async fn query(global: &Global, printer: Printer, arguments: QueryArg
     let as_of = super::run::as_of(&project, arguments.as_of.as_deref())?;
     // Who only reads needs no secret that only writing does.
     let models = if needs_key(&sql) { project.models().await? } else { project.models_without_key().await? };
+    let models = if models.views_hash() { project.models().await? } else { models };
     let mut stream = models.query(&sql, as_of).await?;
     let schema = stream.schema();
     let mut writer = rows::Writer::new(printer, schema);

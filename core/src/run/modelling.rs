@@ -24,10 +24,8 @@ impl Engine {
         let node = node.ok_or_else(|| Error::new(&BUG, format!("model \"{table}\" is in the graph but not among the models")))?;
         let step = format!("model {table}");
         let span = tracing::info_span!("step", otel.name = %step, step = %step, kind = "model");
-        self.make(context, node, &step)
-            .instrument(span)
-            .await
-            .map_err(|error| error.context(format!("model \"{table}\" could not be made")))
+        let made = async { if node.is_view { self.test_view(context, node, &step).await } else { self.make(context, node, &step).await } };
+        made.instrument(span).await.map_err(|error| error.context(format!("model \"{table}\" could not be made")))
     }
 
     async fn make(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str) -> Result<()> {
@@ -137,6 +135,41 @@ impl Engine {
             self.parts.observer.event(&Event::Warning { message: warning.clone() });
         }
         context.warnings.lock().expect("no holder of this lock panics").extend(warnings);
+    }
+
+    /// Tests what a view shows, if that has changed. Nothing is stored, and so nothing of it can be kept as it was before.
+    async fn test_view(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str) -> Result<()> {
+        let table = &node.contract.table;
+        let began = Instant::now();
+        let state = self.model_inputs_state(context, node).await?;
+        let stored = self.parts.ledger.model_state(&self.parts.pipeline, table).await?;
+        if stored.as_ref() == Some(&state) && !context.request.full_refresh {
+            if let Err(error) = self.with_retries(step, || self.still_holds(context, table)).await {
+                return Err(self.failed(context, step, StepKind::Model, began, error).await);
+            }
+            let mut report = StepReport::new(step, StepKind::Model, StepStatus::Unchanged);
+            report.note = "a view, and what it reads has not changed".to_owned();
+            report.duration_ms = elapsed_ms(began);
+            return self.finish_step(context, report).await;
+        }
+        self.parts.stop.check()?;
+        let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Model, rows_estimated: None };
+        self.parts.observer.event_of(&context.run, &started);
+        let standard = self.standard(context, table).await?;
+        let computed = self.with_retries(step, || self.parts.models.compute(table, context.request.as_of, None, &standard)).await;
+        let computed = match computed {
+            Ok(computed) => computed,
+            Err(error) => return Err(self.failed(context, step, StepKind::Model, began, error).await),
+        };
+        self.warn(context, computed.warnings);
+        let mut report = StepReport::new(step, StepKind::Model, StepStatus::Done);
+        report.rows_in = computed.rows;
+        report.duration_ms = elapsed_ms(began);
+        report.note = "a view: tested, and nothing stored".to_owned();
+        self.finish_step(context, report).await?;
+        let measured = Measured { begins_anew: standard.is_of_the_past || context.request.full_refresh, ..computed.measured };
+        let (done, table) = (Entry::ModelDone { table: table.clone(), state }, table.clone());
+        self.append(context, &[done, Entry::ModelMeasured { table, measured }]).await
     }
 
     /// Records what the lake's table was made from, as soon as it is there: a destination that fails costs no whole computation.
@@ -276,7 +309,7 @@ impl Engine {
         if node.uses_as_of {
             hash.update(context.request.as_of.to_string().as_bytes());
         }
-        for input in &node.inputs {
+        for input in &node.stored {
             let marker = self.parts.lake.marker(&self.parts.pipeline, input).await?;
             hash.update(format!("\n{input}={}", marker.map_or(0, |marker| marker.revision)).as_bytes());
         }

@@ -235,6 +235,8 @@ impl TestModels {
         let node = |table: &str, input: &str| ModelNode {
             contract: Contract { cursor: None, ..contract(table) },
             inputs: vec![input.parse().unwrap()],
+            stored: vec![input.parse().unwrap()],
+            is_view: false,
             digest: table.to_owned(),
             uses_as_of: false,
             incremental_by: None,

@@ -9,6 +9,7 @@ mod privacy;
 mod quarantine;
 mod runs;
 mod segments;
+mod views;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

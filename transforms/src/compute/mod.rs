@@ -27,6 +27,7 @@ use datafusion::logical_expr::{cast, ident};
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
+use pipeline_core::ledger::Measured;
 use pipeline_core::model::{Computed, Standard};
 use pipeline_core::name::TableName;
 
@@ -51,27 +52,41 @@ impl Session {
     /// [`Session::query`].
     pub async fn compute(&self, model: &Model, current: Option<Arc<dyn TableProvider>>, standard: &Standard) -> Result<Computed> {
         let session = self.private();
-        for input in &model.inputs {
-            if !session.has(input).await? {
-                return Err(Error::new(
-                    &MODEL_INPUT,
-                    format!("model \"{}\" reads table \"{input}\", which does not exist yet", model.table()),
-                )
-                .hint(format!("Run the pipeline with \"{input}\" among its tables or models first.")));
-            }
-        }
         if model.uses_previous {
             session.register_former(&model.contract, current.clone())?;
         }
-        session.register_asked(model).await?;
-        let table = model.table();
-        let result = session.spill(model, &Plan::Statement(model)).instrument(tracing::info_span!("statement", model = %table)).await?;
-        let rows = result.rows();
-        let checked = Box::pin(checks::check(&session, model, &result, None, rows, standard));
-        let (warnings, measured) = checked.instrument(tracing::info_span!("checks", model = %table)).await?;
+        let (result, warnings, measured) = Box::pin(session.made(model, standard)).await?;
+        let (table, rows) = (model.table(), result.rows());
         let comparison = tracing::info_span!("comparison", model = %table, rows);
         let changes = Box::pin(changes::changes(&session, model, result, current)).instrument(comparison).await?;
         Ok(Computed { changes, rows, warnings, measured, read: String::new(), note: String::new() })
+    }
+
+    /// Checks what a view shows, and holds it against `standard`. There are no changes.
+    ///
+    /// # Errors
+    /// Those of [`Session::compute`].
+    pub async fn compute_view(&self, model: &Model, standard: &Standard) -> Result<Computed> {
+        let session = self.private();
+        let (result, warnings, measured) = Box::pin(session.made(model, standard)).await?;
+        let changes = BatchStream::of(model.contract.changes_schema(), Vec::new());
+        Ok(Computed { changes, rows: result.rows(), warnings, measured, read: String::new(), note: String::new() })
+    }
+
+    /// What a model's statement gives, on disk and checked.
+    async fn made(&self, model: &Model, standard: &Standard) -> Result<(Spilled, Vec<String>, Measured)> {
+        let table = model.table();
+        for input in &model.stored {
+            if !self.has(input).await? {
+                return Err(Error::new(&MODEL_INPUT, format!("model \"{table}\" reads table \"{input}\", which does not exist yet"))
+                    .hint(format!("Run the pipeline with \"{input}\" among its tables or models first.")));
+            }
+        }
+        self.register_asked(model).await?;
+        let result = self.spill(model, &Plan::Statement(model)).instrument(tracing::info_span!("statement", model = %table)).await?;
+        let checked = Box::pin(checks::check(self, model, &result, None, result.rows(), standard));
+        let (warnings, measured) = checked.instrument(tracing::info_span!("checks", model = %table)).await?;
+        Ok((result, warnings, measured))
     }
 
     /// Asks all data tests of a stored table.
@@ -184,7 +199,7 @@ impl Session {
     }
 
     /// The model's statement, planned, checked against the contract and cast to its exact types.
-    async fn plan(&self, model: &Model) -> Result<DataFrame> {
+    pub(crate) async fn plan(&self, model: &Model) -> Result<DataFrame> {
         let what = || format!("model \"{}\" could not be planned", model.table());
         let place = |error: Error| error.context(what()).caused_by(format!("file \"{}\"", model.file.display()));
         let frame = self.select(&model.sql).await.map_err(|error| place(failure("its statement cannot be used", error)))?;

@@ -70,7 +70,8 @@ impl Page<'_> {
         }
         let (Some(step), Some(whole)) = (self.lineage.step(model.table()), self.lineage.to_sources(model.table())) else { return };
         self.rows(text, step);
-        line(text, &format!("- **In the warehouse:** {}", layout(model)));
+        let place = if model.is_view { "not there: a view, which is not stored".to_owned() } else { layout(model) };
+        line(text, &format!("- **In the warehouse:** {place}"));
         text.push_str("\n| column | type | unit | what it means | made of | in the sources |\n|---|---|---|---|---|---|\n");
         for column in &contract.columns {
             let name = column.name.as_str();

@@ -4,7 +4,7 @@
 //! description = "Orders, typed and with their money settled"
 //! grain = "one row per order"
 //! key = ["order_id"]
-//! materialization = "full"             # or incremental, with a section [incremental]
+//! materialization = "full"             # or incremental, with a section [incremental], or view
 //!
 //! [redshift]
 //! distribution = "key:order_id"        # or all, even, auto
@@ -45,6 +45,7 @@ pub(super) struct ModelContract {
     pub(super) layout: Layout,
     pub(super) tests: Vec<DataTest>,
     pub(super) incremental: Option<Incremental>,
+    pub(super) is_view: bool,
 }
 
 #[derive(Deserialize)]
@@ -63,13 +64,15 @@ struct File {
 }
 
 /// How a model is made. A contract names one so that none is ever implied.
-#[derive(Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Materialization {
     /// Computed whole each time; what differs from the table as it stands is what moves on.
     Full,
     /// Computed for the units that changed rows touch; the result is the same.
     Incremental,
+    /// Not stored: the statement stands in the place of its name wherever that is read.
+    View,
 }
 
 #[derive(Default, Deserialize)]
@@ -140,14 +143,16 @@ impl ModelContract {
         let layout = layout(&contract, file.redshift)?;
         let tests = file.tests.into_iter().map(|test| DataTest::build(&contract, test)).collect::<Result<_, _>>()?;
         let near = |what: &str| Some(what.to_owned());
+        let is_view = file.materialization == Materialization::View;
         let incremental = match (file.materialization, file.incremental) {
-            (Materialization::Full, None) => None,
+            (Materialization::Full | Materialization::View, None) => None,
             (Materialization::Incremental, Some(declared)) => {
                 let built = Incremental::build(&contract, declared).map_err(|problem| Problem::Text(problem, near("[incremental]")))?;
                 Some(built)
             }
-            (Materialization::Full, Some(_)) => {
-                let problem = "[incremental] is there, but materialization is \"full\"".to_owned();
+            (Materialization::Full | Materialization::View, Some(_)) => {
+                let kind = if is_view { "view" } else { "full" };
+                let problem = format!("[incremental] is there, but materialization is \"{kind}\"");
                 return Err(Problem::Text(problem, near("[incremental]")));
             }
             (Materialization::Incremental, None) => {
@@ -155,7 +160,7 @@ impl ModelContract {
                 return Err(Problem::Text(problem, near("materialization")));
             }
         };
-        Ok(Self { contract, grain: file.grain, units, layout, tests, incremental })
+        Ok(Self { contract, grain: file.grain, units, layout, tests, incremental, is_view })
     }
 }
 

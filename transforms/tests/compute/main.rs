@@ -4,6 +4,7 @@
 mod parts;
 mod project;
 mod standards;
+mod views;
 
 use std::sync::Arc;
 
