@@ -124,6 +124,8 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     /// Asks the lake in SQL
     Query(QueryArguments),
+    /// Asks the data tests of the models, of the lake as it stands
+    Test(TestArguments),
     /// Shows the rows behind a row of a mart, down to the sources
     Why(WhyArguments),
     /// Shows the rows that did not fit, by cause or one by one
@@ -288,6 +290,20 @@ pub(crate) struct QueryArguments {
     #[arg(value_name = "SQL")]
     pub(crate) sql: String,
     /// "Now" for functions that ask.
+    #[arg(long, value_name = "T", env = "PIPELINE_AS_OF", hide_env = true)]
+    pub(crate) as_of: Option<String>,
+}
+
+/// `pipeline test`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TestArguments {
+    /// The pipeline.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Which models.
+    #[command(flatten)]
+    pub(crate) select: SelectArguments,
+    /// "Now" for tests of freshness.
     #[arg(long, value_name = "T", env = "PIPELINE_AS_OF", hide_env = true)]
     pub(crate) as_of: Option<String>,
 }

@@ -6,7 +6,7 @@ use pipeline_core::error::Code;
 #[cfg_attr(not(test), expect(dead_code, reason = "the reference page is made by a test"))]
 pub(crate) fn all() -> Vec<&'static Code> {
     use pipeline_core::{config, contract, error, landing, ledger, load, name, quarantine, run, window};
-    let core: [&'static Code; 26] = [
+    let core: [&'static Code; 27] = [
         &error::BUG,
         &error::INTERRUPTED,
         &error::ARROW,
@@ -33,6 +33,7 @@ pub(crate) fn all() -> Vec<&'static Code> {
         &crate::commands::settle::NOT_CONFIRMED,
         &crate::commands::init::EXISTS,
         &crate::commands::schema::SCHEMA_DIFFERS,
+        &crate::commands::test::TESTS_FAIL,
     ];
     let mut codes: Vec<&'static Code> = core.to_vec();
     codes.push(&crate::commands::status::RUN_UNKNOWN);

@@ -68,6 +68,7 @@ async fn dispatch(arguments: Arguments, printer: Printer) -> pipeline_core::erro
         Command::History(arguments) => commands::status::history(&global, printer, arguments).await,
         Command::Doctor(arguments) => commands::doctor::doctor(&global, printer, arguments).await,
         Command::Query(arguments) => commands::query::query(&global, printer, arguments).await,
+        Command::Test(arguments) => commands::test::test(&global, printer, arguments).await,
         Command::Segment(arguments) => commands::segment::segment(&global, printer, arguments).await,
         Command::Why(arguments) => commands::why::why(&global, printer, arguments).await,
         Command::Init(arguments) => commands::init::init(&global, printer, arguments).await,

@@ -10,15 +10,16 @@ use pipeline_core::config::Config;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::Result;
 use pipeline_core::ledger::Basis;
-use pipeline_core::model::{Computed, ModelNode, Models};
+use pipeline_core::model::{Computed, ModelNode, Models, Standard};
 use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::window::Timestamp;
 use pipeline_loaders::lake::{Commit, Lake};
+use pipeline_transforms::compute::Verdict;
 use pipeline_transforms::lake::LakeModels as OverTables;
 use pipeline_transforms::lineage::Lineage;
-use pipeline_transforms::model::ModelSet;
 use pipeline_transforms::model::rules::Rules;
+use pipeline_transforms::model::{ModelSet, TestKind};
 use pipeline_transforms::session::{Difference, EmptyTable, Engine, Options, Pinned, Session, TableProvider, Tables};
 use pipeline_transforms::why::Why;
 
@@ -80,6 +81,11 @@ impl Tables for NoTables {
     }
 }
 
+/// Whether a statement calls what needs the privacy key.
+pub(crate) fn needs_key(sql: &str) -> bool {
+    sql.to_ascii_lowercase().contains("keyed_hash")
+}
+
 /// The models of a project over its lake; perhaps only some of them.
 #[derive(Debug, Clone)]
 pub(crate) struct LakeModels {
@@ -101,14 +107,15 @@ impl LakeModels {
         Ok(Self { nodes: inner.nodes().to_vec(), inner: Arc::new(inner), lake })
     }
 
-    /// Finds mistakes in models and contracts without any data. Returns how many models there are.
-    pub(crate) async fn check(config: &Config) -> Result<usize> {
+    /// Finds mistakes in models and contracts without any data. Returns the models.
+    pub(crate) async fn check(config: &Config) -> Result<Vec<ModelNode>> {
         // Keyed functions are planned, not run, so any key does.
         let key = PrivacyKey::new(b"");
         let models = declared(config, Some(&key))?;
         let all: BTreeSet<TableName> = models.models().iter().map(|model| model.table().clone()).collect();
-        OverTables::new(models, engine(config, Some(key))?, Arc::new(NoTables), sources(config)).check(&all).await?;
-        Ok(all.len())
+        let over = OverTables::new(models, engine(config, Some(key))?, Arc::new(NoTables), sources(config));
+        over.check(&all).await?;
+        Ok(over.nodes().to_vec())
     }
 
     /// The same models, of which only `made` are made.
@@ -129,6 +136,22 @@ impl LakeModels {
     /// The rows behind a row of a model.
     pub(crate) async fn why(&self, table: &TableName, key: &[String], as_of: Timestamp, limit: usize) -> Result<Why> {
         self.inner.why(table, key, as_of, limit).await
+    }
+
+    /// The models with what each reads, each after those it reads.
+    pub(crate) fn reads(&self) -> Vec<(TableName, Vec<TableName>)> {
+        self.nodes.iter().map(|node| (node.contract.table.clone(), node.inputs.clone())).collect()
+    }
+
+    /// What the data tests of a model find in its table as it stands; None if there is no table yet.
+    pub(crate) async fn test(&self, table: &TableName, as_of: Timestamp, standard: &Standard) -> Result<Option<Vec<Verdict>>> {
+        self.inner.test(table, as_of, standard).await
+    }
+
+    /// Whether a data test of any model needs the privacy key.
+    pub(crate) fn tests_hash(&self) -> bool {
+        let mut tests = self.inner.models().models().iter().flat_map(|model| &model.tests);
+        tests.any(|test| matches!(&test.kind, TestKind::NoRows { sql } if needs_key(sql)))
     }
 
     /// The lake itself.
@@ -169,9 +192,14 @@ impl LakeModels {
         self.lake.commits(table).await
     }
 
-    /// Whether the lake has the table.
+    /// Whether statements can read the table: the lake has it, or all that a view reads.
     pub(crate) async fn has(&self, table: &TableName) -> Result<bool> {
-        Ok(self.lake.provider(table).await?.is_some())
+        self.inner.has(table).await
+    }
+
+    /// Whether a view needs the privacy key.
+    pub(crate) fn views_hash(&self) -> bool {
+        self.inner.models().models().iter().any(|model| model.is_view && model.uses_key)
     }
 }
 
@@ -185,8 +213,12 @@ impl Models for LakeModels {
         self.inner.check(made).await
     }
 
-    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>) -> Result<Computed> {
-        self.inner.compute(table, as_of, since).await
+    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>, standard: &Standard) -> Result<Computed> {
+        self.inner.compute(table, as_of, since, standard).await
+    }
+
+    async fn still_holds(&self, table: &TableName, as_of: Timestamp) -> Result<Vec<String>> {
+        self.inner.still_holds(table, as_of).await
     }
 
     async fn state(&self, table: &TableName) -> Result<Option<String>> {

@@ -210,6 +210,14 @@ impl Project {
         self.models_over(self.lake().await?, None)
     }
 
+    /// The models of a pipeline, for commands that only read. They need the privacy key only if a data test of theirs hashes something.
+    pub(crate) async fn models_of(&self, pipeline: &str) -> Result<LakeModels> {
+        self.config.pipeline(pipeline)?;
+        let models = self.models_without_key().await?;
+        let models = if models.tests_hash() { self.models().await? } else { models };
+        Ok(models.narrowed(&self.made(pipeline, models.nodes())?))
+    }
+
     fn models_over(&self, lake: Arc<Lake>, key: Option<PrivacyKey>) -> Result<Arc<LakeModels>> {
         Ok(Arc::new(LakeModels::load(&self.config, lake, key)?))
     }
@@ -249,7 +257,36 @@ impl Project {
     pub(crate) async fn check(&self) -> Result<Checked> {
         let tables = self.check_sections()?;
         let models = LakeModels::check(&self.config).await?;
-        Ok(Checked { pipelines: self.config.pipelines.len(), tables, models })
+        for pipeline in self.config.pipelines.keys() {
+            let made = self.made(pipeline, &models)?;
+            self.published(pipeline, &models, &made)?;
+        }
+        Ok(Checked { pipelines: self.config.pipelines.len(), tables, models: models.len() })
+    }
+
+    /// The models that a pipeline makes.
+    fn made(&self, pipeline: &str, models: &[ModelNode]) -> Result<BTreeSet<TableName>> {
+        let names: Vec<TableName> = models.iter().map(|node| node.contract.table.clone()).collect();
+        matching(&self.config.pipeline(pipeline)?.models, names.iter(), &format!("pipelines.{pipeline}.models"))
+    }
+
+    /// Those of them that go to destinations, in their published forms. Views do not: patterns pass them over, and their names are refused.
+    fn published(&self, pipeline: &str, models: &[ModelNode], made: &BTreeSet<TableName>) -> Result<BTreeSet<TableName>> {
+        let configured = self.config.pipeline(pipeline)?;
+        let published = matching(&configured.publish, made.iter(), &format!("pipelines.{pipeline}.publish"))?;
+        let mut published = in_published_form(published, models);
+        let views: BTreeSet<&TableName> = models.iter().filter(|node| node.is_view).map(|node| &node.contract.table).collect();
+        if let Some(view) = published
+            .iter()
+            .find(|name| views.contains(name) && configured.publish.contains(&name.to_string()))
+            .filter(|_| !configured.destinations.is_empty())
+        {
+            return Err(Error::new(&CONFIG, format!("pipelines.{pipeline}.publish names \"{view}\", which is a view"))
+                .caused_by("a view is not stored, and its statement speaks a dialect that no warehouse has")
+                .hint(format!("Take it out of `publish`, or let \"{view}\" be `materialization = \"full\"`.")));
+        }
+        published.retain(|name| !views.contains(name));
+        Ok(published)
     }
 
     /// Connects everything of a pipeline but its sources, which each run opens for itself.
@@ -260,10 +297,8 @@ impl Project {
         let key = self.privacy_key(&secrets).await?;
         let lake = self.lake().await?;
         let models = self.models_over(Arc::clone(&lake), key)?;
-        let names: Vec<TableName> = models.nodes().iter().map(|node| node.contract.table.clone()).collect();
-        let mut made = matching(&configured.models, names.iter(), &format!("pipelines.{pipeline}.models"))?;
-        let published = matching(&configured.publish, made.iter(), &format!("pipelines.{pipeline}.publish"))?;
-        let published = in_published_form(published, models.nodes());
+        let mut made = self.made(pipeline, models.nodes())?;
+        let published = self.published(pipeline, models.nodes(), &made)?;
         if !configured.destinations.is_empty() {
             made.extend(published.iter().cloned());
         }

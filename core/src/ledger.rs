@@ -110,6 +110,13 @@ pub enum Entry {
         /// What the next run can go on from.
         basis: Basis,
     },
+    /// What a model's table measures, written together with [`Entry::ModelDone`]. A run counts once, with its latest.
+    ModelMeasured {
+        /// The model.
+        table: TableName,
+        /// The measures.
+        measured: Measured,
+    },
     /// A model's tables are up to date with these inputs.
     ModelDone {
         /// The model.
@@ -170,6 +177,36 @@ pub struct Basis {
     pub own: String,
 }
 
+/// What a model's whole table measured after a run that computed it: later results are compared with it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Its rows.
+    pub rows: u64,
+    /// What its data tests measure of its columns, by names of the tests' own.
+    #[serde(default, with = "numbers")]
+    pub columns: BTreeMap<String, f64>,
+    /// The run changed the table on purpose (a backfill, a whole refresh): what was measured before is no measure for it.
+    #[serde(default)]
+    pub begins_anew: bool,
+}
+
+/// Numbers as texts: an entry's tag is found by reading it twice, and JSON numbers with a fraction do not survive that where `serde_json` keeps
+/// all their digits, which a dependency asks of it.
+mod numbers {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(numbers: &BTreeMap<String, f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        numbers.iter().map(|(name, number)| (name, number.to_string())).collect::<BTreeMap<_, _>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
+        let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+        texts.into_iter().map(|(name, text)| Ok((name, text.parse().map_err(D::Error::custom)?))).collect()
+    }
+}
+
 /// Why rejected rows need nothing more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -212,7 +249,7 @@ pub struct RunOverview {
 /// - Entries are never changed or removed, and are read in the order they were appended.
 /// - `append` is durable when it returns, and refuses an older epoch than the pipeline's newest with
 ///   [`FENCED`](crate::load::FENCED). All entries of one call are written, or none.
-/// - `checkpoint`, `model_state`, `model_basis`, `late_rows` and `windows_done` are what the entries say, never something apart.
+/// - `checkpoint`, `model_state`, `model_basis`, `measured`, `late_rows` and `windows_done` are what the entries say, never something apart.
 #[async_trait]
 pub trait Ledger: Debug + Send + Sync {
     /// Takes the pipeline's lease, fencing off a holder that is dead.
@@ -241,6 +278,10 @@ pub trait Ledger: Debug + Send + Sync {
 
     /// What a model's stored result was last made from.
     async fn model_basis(&self, pipeline: &str, table: &TableName) -> Result<Option<Basis>>;
+
+    /// What the latest `runs_max` runs that computed a model measured of it, one measure a run, the newest first. The last one is the one that began
+    /// anew, if it is among them.
+    async fn measured(&self, pipeline: &str, table: &TableName, runs_max: usize) -> Result<Vec<Measured>>;
 
     /// How late rows of the table came in the latest `runs_max` runs that brought such rows, a measure for each.
     async fn late_rows(&self, pipeline: &str, table: &TableName, runs_max: usize) -> Result<Vec<LateRows>>;

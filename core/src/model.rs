@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::batch::BatchStream;
 use crate::contract::Contract;
 use crate::error::Result;
-use crate::ledger::Basis;
+use crate::ledger::{Basis, Measured};
 use crate::load::Layout;
 use crate::name::{ColumnName, TableName};
 use crate::window::Timestamp;
@@ -20,6 +20,10 @@ pub struct ModelNode {
     pub contract: Contract,
     /// The tables it reads: models and extracted tables.
     pub inputs: Vec<TableName>,
+    /// Those of them that are stored, and in the place of views the stored tables that these read.
+    pub stored: Vec<TableName>,
+    /// Whether it is a view: not stored, and tested only.
+    pub is_view: bool,
     /// Changes exactly when the statement, the contract or the parameters change.
     pub digest: String,
     /// Whether the result depends on the as-of instant.
@@ -46,6 +50,18 @@ impl ModelNode {
     }
 }
 
+/// How many former runs a result is compared with.
+pub const FORMER_RUNS_MAX: usize = 30;
+
+/// What data tests hold a result against, beside itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Standard {
+    /// What former runs measured of the model, the newest first; empty if this run is not to be compared with them.
+    pub former: Vec<Measured>,
+    /// The run brings rows of a time that is past, so that nobody expects its newest ones to be fresh.
+    pub is_of_the_past: bool,
+}
+
 /// What computing a model gave.
 #[derive(Debug)]
 pub struct Computed {
@@ -55,6 +71,8 @@ pub struct Computed {
     pub rows: u64,
     /// Warnings of data tests, in words.
     pub warnings: Vec<String>,
+    /// What the whole table measures once the changes are in it.
+    pub measured: Measured,
     /// What was read, for [`Basis::read`].
     pub read: String,
     /// How it was computed, in words; empty if there is nothing to say.
@@ -68,6 +86,7 @@ pub struct Computed {
 ///   before it returns, and writes nothing that a reader can see. It may be called again after a crash.
 /// - With a basis, only what depends on the difference between then and now may be computed; the changes are the same as without.
 ///   A basis that does not hold any more is no error: the model is computed whole.
+/// - A view has no changes: what it shows is checked, and that is all.
 /// - Models are called in the order of their dependencies; independent ones may run at once.
 #[async_trait]
 pub trait Models: Debug + Send + Sync {
@@ -77,8 +96,14 @@ pub trait Models: Debug + Send + Sync {
     /// Finds, without any row, what would keep one of these models from being made. A run asks before it reads anything.
     async fn check(&self, made: &BTreeSet<TableName>) -> Result<()>;
 
-    /// Computes one model as of an instant and compares it with what the lake holds.
-    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>) -> Result<Computed>;
+    /// Computes one model as of an instant, compares it with what the lake holds, and holds it against a standard.
+    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>, standard: &Standard) -> Result<Computed>;
+
+    /// Asks those data tests of a stored result that time alone can make fail, and gives the warnings.
+    ///
+    /// # Errors
+    /// As `compute` has them for a result that fails tests.
+    async fn still_holds(&self, table: &TableName, as_of: Timestamp) -> Result<Vec<String>>;
 
     /// Names the state of a table in the lake, as [`Basis::own`] keeps it; None if there is no such table yet.
     async fn state(&self, table: &TableName) -> Result<Option<String>>;

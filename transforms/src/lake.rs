@@ -8,16 +8,16 @@ use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::ledger::Basis;
-use pipeline_core::model::{Computed, ModelNode, Models};
+use pipeline_core::model::{Computed, ModelNode, Models, Standard};
 use pipeline_core::name::TableName;
 use pipeline_core::window::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::compute::{Parts, PartsBounds, check_models};
+use crate::compute::{Parts, PartsBounds, Verdict, check_models};
 use crate::errors::MODEL_INPUT;
 use crate::lineage::Lineage;
-use crate::model::{Model, ModelSet};
-use crate::session::{Engine, Pinned, Session, Tables};
+use crate::model::{Model, ModelSet, TestKind};
+use crate::session::{Engine, Pinned, Session, TableProvider, Tables};
 use crate::why::{Asking, Why};
 
 /// What a result was made from.
@@ -64,7 +64,9 @@ impl LakeModels {
     /// A session over the same tables, for queries.
     #[must_use]
     pub fn session(&self, as_of: Timestamp) -> Session {
-        self.engine.session(as_of, Some(Arc::clone(&self.tables)))
+        let session = self.engine.session(as_of, Some(Arc::clone(&self.tables)));
+        session.register_views(&self.models);
+        session
     }
 
     /// A query over the common table expressions of a model's statement, over the tables as they stand: what the model would decide
@@ -93,12 +95,33 @@ impl LakeModels {
     pub async fn why(&self, table: &TableName, key: &[String], as_of: Timestamp, limit: usize) -> Result<Why> {
         let lineage = self.lineage().await?;
         let session = self.session(as_of).private();
+        session.close_views(&self.models).await;
         let asking = Asking { session, models: &self.models, sources: &self.sources, lineage: &lineage, limit };
         Box::pin(asking.why(table, key)).await
     }
 
+    /// What the data tests of a model find in its table as it stands; None if there is no table yet.
+    ///
+    /// # Errors
+    /// Those of [`Session::query`].
+    pub async fn test(&self, table: &TableName, as_of: Timestamp, standard: &Standard) -> Result<Option<Vec<Verdict>>> {
+        let (session, model) = (self.session(as_of), self.model(table)?);
+        match self.shown(&session, model).await? {
+            Some(rows) => session.test(model, rows, standard).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Computes only the units that changed rows touch, if the model says how, and all is known that this takes.
-    async fn parts(&self, session: &Session, model: &Model, read: &Read, since: Option<&Basis>, current: Option<Pinned>) -> Result<Parts> {
+    async fn parts(
+        &self,
+        session: &Session,
+        model: &Model,
+        read: &Read,
+        since: Option<&Basis>,
+        current: Option<Pinned>,
+        standard: &Standard,
+    ) -> Result<Parts> {
         let Some(incremental) = &model.incremental else { return Ok(Parts::Whole(None)) };
         let whole = |reason: &str| Ok(Parts::Whole(Some(reason.to_owned())));
         let (Some(since), Some(current)) = (since, current) else { return whole("there is no earlier result to go on from") };
@@ -128,7 +151,31 @@ impl LakeModels {
                 None => return whole(&format!("what changed in \"{input}\" cannot be told")),
             };
         }
-        Box::pin(session.compute_parts(model, incremental, current.rows, &differences, self.bounds)).await
+        Box::pin(session.compute_parts(model, incremental, current.rows, &differences, self.bounds, standard)).await
+    }
+
+    /// A model's table as it stands, or what a view shows; None if there is nothing yet.
+    async fn shown(&self, session: &Session, model: &Model) -> Result<Option<Arc<dyn TableProvider>>> {
+        if !model.is_view {
+            return self.tables.open(model.table()).await;
+        }
+        for input in &model.stored {
+            if self.tables.state(input).await?.is_none() {
+                return Ok(None);
+            }
+        }
+        session.provider(model.table()).await
+    }
+
+    /// Whether statements can read a model: it was made, or all that a view reads was.
+    ///
+    /// # Errors
+    /// What kept a table from being opened.
+    pub async fn has(&self, table: &TableName) -> Result<bool> {
+        match self.models.get(table) {
+            Some(model) => Ok(self.shown(&self.session(Timestamp::from_microseconds(0)), model).await?.is_some()),
+            None => Ok(self.tables.state(table).await?.is_some()),
+        }
     }
 
     fn model(&self, table: &TableName) -> Result<&Model> {
@@ -147,7 +194,7 @@ impl Models for LakeModels {
         check_models(&session, &self.models, &self.sources, made).await
     }
 
-    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>) -> Result<Computed> {
+    async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>, standard: &Standard) -> Result<Computed> {
         let model = self.model(table)?;
         let session = self.session(as_of);
         let mut read = Read {
@@ -156,23 +203,38 @@ impl Models for LakeModels {
             inputs: BTreeMap::new(),
         };
         // All statements of this computation see the same rows, and those are what the result is said to be made from.
-        for input in &model.inputs {
+        for input in &model.stored {
             if let Some(pinned) = self.tables.pin(input).await? {
                 session.register_table(input.schema(), input.table(), pinned.rows);
                 read.inputs.insert(input.to_string(), pinned.state);
             }
         }
+        if model.is_view {
+            return session.compute_view(model, standard).await;
+        }
         let current = self.tables.pin(table).await?;
-        let mut computed = match self.parts(&session, model, &read, since, current.clone()).await? {
+        let mut computed = match self.parts(&session, model, &read, since, current.clone(), standard).await? {
             Parts::Computed(computed) => computed,
             Parts::Whole(reason) => {
-                let computed = session.compute(model, current.map(|current| current.rows)).await?;
+                let computed = session.compute(model, current.map(|current| current.rows), standard).await?;
                 let note = reason.map(|reason| format!("computed whole: {reason}")).unwrap_or_default();
                 Computed { note, ..computed }
             }
         };
         computed.read = serde_json::to_string(&read).map_err(|_| Error::new(&BUG, "what a model read could not be written down"))?;
         Ok(computed)
+    }
+
+    async fn still_holds(&self, table: &TableName, as_of: Timestamp) -> Result<Vec<String>> {
+        let model = self.model(table)?;
+        if !model.tests.iter().any(|test| matches!(test.kind, TestKind::Freshness { .. })) {
+            return Ok(Vec::new());
+        }
+        let session = self.session(as_of);
+        match self.shown(&session, model).await? {
+            Some(rows) => session.still_holds(model, rows).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     async fn state(&self, table: &TableName) -> Result<Option<String>> {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, Weak};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -32,6 +32,7 @@ use pipeline_core::window::Timestamp;
 use crate::compact::CompactBelowSorts;
 use crate::errors::{STORAGE, failure};
 use crate::functions::{self, bound::Bindings};
+use crate::model::{Model, ModelSet};
 use crate::pool::PartedPool;
 
 /// The catalog that all tables stand in; nobody needs to write it.
@@ -153,7 +154,7 @@ impl Engine {
     #[must_use]
     pub fn session(&self, as_of: Timestamp, tables: Option<Arc<dyn Tables>>) -> Session {
         let bindings = Arc::new(Bindings { as_of, parameters: self.options.parameters.clone(), key: self.options.key.clone() });
-        let catalog = Arc::new(LakeCatalog::new(tables));
+        let catalog = LakeCatalog::new(tables, self.clone(), Arc::clone(&bindings));
         let context = self.context(&bindings, &catalog, JoinsBy::Hash);
         Session { engine: self.clone(), context, catalog, bindings }
     }
@@ -250,6 +251,12 @@ impl Session {
         self.catalog.get(schema).own.write().expect("no holder of this lock panics").insert(name.to_owned(), table);
     }
 
+    /// Makes views known: wherever a statement names one, its own statement stands, as of this session's instant.
+    pub fn register_views(&self, models: &ModelSet) {
+        let views = models.models().iter().filter(|model| model.is_view).map(|model| (model.table().clone(), Arc::new(model.clone())));
+        self.catalog.views.write().expect("no holder of this lock panics").extend(views);
+    }
+
     /// Runs a query: one SELECT, or EXPLAIN, SHOW or DESCRIBE. `FROM orders` is the mart, `FROM shop.orders` an extracted table.
     ///
     /// # Errors
@@ -283,13 +290,18 @@ impl Session {
 
     /// The same session with a catalog of its own, so that what it registers is seen by nobody else.
     pub(crate) fn private(&self) -> Self {
-        let catalog = Arc::new(self.catalog.copy());
+        let catalog = self.catalog.copy();
         let context = self.engine.context(&self.bindings, &catalog, JoinsBy::Hash);
         Self { context, catalog, ..self.clone() }
     }
 
     pub(crate) fn context(&self) -> &SessionContext {
         &self.context
+    }
+
+    /// What `as_of()` gives.
+    pub(crate) fn as_of(&self) -> Timestamp {
+        self.bindings.as_of
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -334,15 +346,32 @@ pub(crate) async fn at_most(frame: DataFrame, rows_max: usize) -> Result<Option<
 }
 
 /// The schemas of the lake and those that tables were registered in.
-#[derive(Debug)]
 struct LakeCatalog {
     schemas: RwLock<BTreeMap<String, Arc<LakeSchema>>>,
     tables: Option<Arc<dyn Tables>>,
+    views: RwLock<BTreeMap<TableName, Arc<Model>>>,
+    /// What statements of views are planned with.
+    engine: Engine,
+    bindings: Arc<Bindings>,
+    itself: Weak<Self>,
+}
+
+impl Debug for LakeCatalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LakeCatalog").field("schemas", &self.schemas).finish_non_exhaustive()
+    }
 }
 
 impl LakeCatalog {
-    fn new(tables: Option<Arc<dyn Tables>>) -> Self {
-        let catalog = Self { schemas: RwLock::default(), tables };
+    fn new(tables: Option<Arc<dyn Tables>>, engine: Engine, bindings: Arc<Bindings>) -> Arc<Self> {
+        let catalog = Arc::new_cyclic(|itself| Self {
+            schemas: RwLock::default(),
+            tables,
+            views: RwLock::default(),
+            engine,
+            bindings,
+            itself: Weak::clone(itself),
+        });
         let names = catalog.tables.as_ref().map(|tables| tables.names()).unwrap_or_default();
         for schema in names.iter().map(TableName::schema).chain([TableName::MARTS]) {
             catalog.get(schema);
@@ -353,17 +382,35 @@ impl LakeCatalog {
     /// A schema, made if there is none of the name.
     fn get(&self, name: &str) -> Arc<LakeSchema> {
         let mut schemas = self.schemas.write().expect("no holder of this lock panics");
-        let new = || Arc::new(LakeSchema { name: name.to_owned(), own: RwLock::default(), tables: self.tables.clone() });
+        let new = || Arc::new(LakeSchema { name: name.to_owned(), own: RwLock::default(), catalog: Weak::clone(&self.itself) });
         Arc::clone(schemas.entry(name.to_owned()).or_insert_with(new))
     }
 
-    fn copy(&self) -> Self {
+    fn copy(&self) -> Arc<Self> {
         let schemas = self.schemas.read().expect("no holder of this lock panics");
-        let schemas = schemas.iter().map(|(name, schema)| {
-            let own = schema.own.read().expect("no holder of this lock panics").clone();
-            (name.clone(), Arc::new(LakeSchema { name: name.clone(), own: RwLock::new(own), tables: self.tables.clone() }))
-        });
-        Self { schemas: RwLock::new(schemas.collect()), tables: self.tables.clone() }
+        Arc::new_cyclic(|itself| {
+            let schemas = schemas.iter().map(|(name, schema)| {
+                let own = schema.own.read().expect("no holder of this lock panics").clone();
+                (name.clone(), Arc::new(LakeSchema { name: name.clone(), own: RwLock::new(own), catalog: Weak::clone(itself) }))
+            });
+            Self {
+                schemas: RwLock::new(schemas.collect()),
+                tables: self.tables.clone(),
+                views: RwLock::new(self.views.read().expect("no holder of this lock panics").clone()),
+                engine: self.engine.clone(),
+                bindings: Arc::clone(&self.bindings),
+                itself: Weak::clone(itself),
+            }
+        })
+    }
+
+    /// A view of this name, as its statement gives it with the tables that this catalog has.
+    async fn view(self: Arc<Self>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let Some(view) = self.views.read().expect("no holder of this lock panics").get(name).cloned() else { return Ok(None) };
+        let context = self.engine.context(&self.bindings, &self, JoinsBy::Hash);
+        let session = Session { engine: self.engine.clone(), context, bindings: Arc::clone(&self.bindings), catalog: self };
+        let frame = Box::pin(session.plan(&view)).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(Some(frame.into_view()))
     }
 }
 
@@ -378,17 +425,19 @@ impl CatalogProvider for LakeCatalog {
     }
 }
 
-/// The tables of one schema: those registered, then those of the lake.
+/// The tables of one schema: those registered, then views, then those of the lake.
 #[derive(Debug)]
 struct LakeSchema {
     name: String,
     own: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
-    tables: Option<Arc<dyn Tables>>,
+    catalog: Weak<LakeCatalog>,
 }
 
 impl LakeSchema {
     fn in_lake(&self) -> Vec<TableName> {
-        let names = self.tables.as_ref().map(|tables| tables.names()).unwrap_or_default();
+        let Some(catalog) = self.catalog.upgrade() else { return Vec::new() };
+        let mut names = catalog.tables.as_ref().map(|tables| tables.names()).unwrap_or_default();
+        names.extend(catalog.views.read().expect("no holder of this lock panics").keys().cloned());
         names.into_iter().filter(|name| name.schema() == self.name).collect()
     }
 }
@@ -408,9 +457,13 @@ impl SchemaProvider for LakeSchema {
         if own.is_some() {
             return Ok(own);
         }
-        match (&self.tables, TableName::new(&self.name, name)) {
-            (Some(tables), Ok(name)) => tables.open(&name).await.map_err(|error| DataFusionError::External(Box::new(error))),
-            _ => Ok(None),
+        let (Some(catalog), Ok(name)) = (self.catalog.upgrade(), TableName::new(&self.name, name)) else { return Ok(None) };
+        if let Some(view) = Arc::clone(&catalog).view(&name).await? {
+            return Ok(Some(view));
+        }
+        match &catalog.tables {
+            Some(tables) => tables.open(&name).await.map_err(|error| DataFusionError::External(Box::new(error))),
+            None => Ok(None),
         }
     }
 

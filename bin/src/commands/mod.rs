@@ -15,4 +15,5 @@ pub(crate) mod schema;
 pub(crate) mod segment;
 pub(crate) mod settle;
 pub(crate) mod status;
+pub(crate) mod test;
 pub(crate) mod why;

@@ -121,6 +121,22 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
     }
     for node in connected.models.nodes().iter().filter(|node| chosen.contains(&node.contract.table)) {
         let name = &node.contract.table;
+        if node.is_view {
+            let reads_changing = node.inputs.iter().any(|input| changing.contains(input));
+            let is_new = connected.ledger.model_state(&connected.pipeline, name).await?.is_none();
+            let reason = match (is_new, reads_changing, node.uses_as_of) {
+                (true, ..) => "new",
+                (_, true, _) => "what it reads changes",
+                (_, _, true) => "depends on the day",
+                _ => "only if the model itself changed",
+            };
+            if is_new || reads_changing || node.uses_as_of {
+                changing.insert(name.clone());
+            }
+            let how = "a view: tested, and nothing stored".to_owned();
+            plan.models.push(ModelPlan { table: name.clone(), reads: node.inputs.clone(), reason, how, destinations: Vec::new() });
+            continue;
+        }
         let stored = connected.lake.marker(&connected.pipeline, name).await?;
         let reason = if stored.is_none() {
             "new"

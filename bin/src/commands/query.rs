@@ -7,11 +7,9 @@ use pipeline_core::config::CONFIG;
 use pipeline_core::error::{Error, Result};
 
 use crate::arguments::{Global, OutputForm, QueryArguments};
+use crate::models::needs_key;
 use crate::output::{Printer, rows};
 use crate::project::Project;
-
-/// What a statement calls that needs the privacy key.
-const KEYED_FUNCTION: &str = "keyed_hash";
 
 pub(crate) async fn query(global: &Global, printer: Printer, arguments: QueryArguments) -> Result<()> {
     let project = Project::open(global, printer)?;
@@ -26,8 +24,8 @@ pub(crate) async fn query(global: &Global, printer: Printer, arguments: QueryArg
     };
     let as_of = super::run::as_of(&project, arguments.as_of.as_deref())?;
     // Who only reads needs no secret that only writing does.
-    let needs_key = sql.to_ascii_lowercase().contains(KEYED_FUNCTION);
-    let models = if needs_key { project.models().await? } else { project.models_without_key().await? };
+    let models = if needs_key(&sql) { project.models().await? } else { project.models_without_key().await? };
+    let models = if models.views_hash() { project.models().await? } else { models };
     let mut stream = models.query(&sql, as_of).await?;
     let schema = stream.schema();
     let mut writer = rows::Writer::new(printer, schema);

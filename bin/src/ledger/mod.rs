@@ -2,7 +2,7 @@
 //!
 //! The lease is a lock on a file beside the ledger, which the system gives up when its holder dies, however it dies; the
 //! epoch in the database fences off a holder that only seemed dead. Entries are kept as JSON in the order they came;
-//! checkpoints, models' states and windows are indexed copies written in the same transaction.
+//! checkpoints, models' states, measures and windows are indexed copies written in the same transaction.
 
 mod schema;
 
@@ -16,7 +16,7 @@ use pipeline_core::clock::Clock;
 use pipeline_core::error::{Error, Result};
 use pipeline_core::extract::Checkpoint;
 use pipeline_core::late::LateRows;
-use pipeline_core::ledger::{Basis, Entry, LEASE, LEDGER, Lease, Ledger, Recorded, RunOverview};
+use pipeline_core::ledger::{Basis, Entry, LEASE, LEDGER, Lease, Ledger, Measured, Recorded, RunOverview};
 use pipeline_core::load::FENCED;
 use pipeline_core::name::TableName;
 use pipeline_core::window::{Timestamp, Window};
@@ -216,6 +216,19 @@ impl Ledger for SqliteLedger {
         text.map(|text| self.read(&text)).transpose()
     }
 
+    async fn measured(&self, pipeline: &str, table: &TableName, runs_max: usize) -> Result<Vec<Measured>> {
+        let query =
+            sqlx::query_scalar("SELECT measured FROM measures WHERE pipeline = ? AND table_name = ? ORDER BY sequence DESC LIMIT ?");
+        let runs_max = i64::try_from(runs_max).unwrap_or(i64::MAX);
+        let texts = query.bind(pipeline).bind(table.to_string()).bind(runs_max).fetch_all(&self.pool).await;
+        let texts: Vec<String> = texts.map_err(|error| self.error(&error))?;
+        let mut measures: Vec<Measured> = texts.iter().map(|text| self.read(text)).collect::<Result<_>>()?;
+        if let Some(first) = measures.iter().position(|measured| measured.begins_anew) {
+            measures.truncate(first + 1);
+        }
+        Ok(measures)
+    }
+
     async fn late_rows(&self, pipeline: &str, table: &TableName, runs_max: usize) -> Result<Vec<LateRows>> {
         let query = sqlx::query_scalar("SELECT late FROM late_rows WHERE pipeline = ? AND table_name = ? ORDER BY sequence DESC LIMIT ?");
         let runs_max = i64::try_from(runs_max).unwrap_or(i64::MAX);
@@ -283,6 +296,14 @@ impl SqliteLedger {
             .bind(pipeline)
             .bind(table.to_string())
             .bind(state.clone()),
+            Entry::ModelMeasured { table, measured } => sqlx::query(
+                "INSERT INTO measures (pipeline, table_name, run, measured) VALUES (?, ?, ?, ?) \
+                 ON CONFLICT (pipeline, table_name, run) DO UPDATE SET measured = excluded.measured",
+            )
+            .bind(pipeline)
+            .bind(table.to_string())
+            .bind(run)
+            .bind(json(measured)),
             Entry::WindowDone { window } => sqlx::query("INSERT OR IGNORE INTO windows (pipeline, window_from, window_to) VALUES (?, ?, ?)")
                 .bind(pipeline)
                 .bind(window.from.microseconds())

@@ -28,6 +28,11 @@ CREATE INDEX late_rows_by_table ON late_rows (pipeline, table_name, sequence);
     "
 CREATE TABLE model_bases (pipeline TEXT NOT NULL, table_name TEXT NOT NULL, basis TEXT NOT NULL, PRIMARY KEY (pipeline, table_name));
 ",
+    "
+CREATE TABLE measures (sequence INTEGER PRIMARY KEY AUTOINCREMENT, pipeline TEXT NOT NULL, table_name TEXT NOT NULL, run TEXT NOT NULL,
+    measured TEXT NOT NULL, UNIQUE (pipeline, table_name, run));
+CREATE INDEX measures_by_table ON measures (pipeline, table_name, sequence);
+",
 ];
 
 pub(super) async fn prepare(pool: &SqlitePool, file: &Path) -> Result<()> {

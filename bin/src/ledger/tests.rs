@@ -52,6 +52,8 @@ async fn entries_come_back_and_their_indexes_follow() {
         Entry::ModelStored { table: table.clone(), basis: Basis { read: "r".to_owned(), own: "1".to_owned() } },
         Entry::ModelStored { table: table.clone(), basis: Basis { read: "r".to_owned(), own: "2".to_owned() } },
         Entry::ModelDone { table: table.clone(), state: "s".to_owned() },
+        Entry::ModelMeasured { table: table.clone(), measured: measured(6, false) },
+        Entry::ModelMeasured { table: table.clone(), measured: measured(7, false) },
         Entry::WindowDone { window },
         Entry::RowsLate { table: table.clone(), late: late.clone() },
         Entry::RowsLate { table: table.clone(), late: LateRows::default() },
@@ -59,7 +61,7 @@ async fn entries_come_back_and_their_indexes_follow() {
     ledger.append(&lease, "run-1", &entries).await.unwrap();
     assert_eq!(ledger.runs(None, 10).await.unwrap()[0].status, None);
     ledger.append(&lease, "run-1", &[Entry::RunFinished { status: RunStatus::Done, error: None }]).await.unwrap();
-    assert_eq!(ledger.entries("run-1").await.unwrap().len(), 9);
+    assert_eq!(ledger.entries("run-1").await.unwrap().len(), 11);
     assert_eq!(ledger.checkpoint("nightly", &table).await.unwrap(), Some(checkpoint));
     assert_eq!(ledger.model_state("nightly", &table).await.unwrap().as_deref(), Some("s"));
     let basis = Basis { read: "r".to_owned(), own: "2".to_owned() };
@@ -70,6 +72,32 @@ async fn entries_come_back_and_their_indexes_follow() {
     assert_eq!(ledger.windows_done("nightly").await.unwrap(), [window]);
     assert_eq!(ledger.runs(Some("nightly"), 10).await.unwrap()[0].status, Some(RunStatus::Done));
     assert!(ledger.runs(Some("other"), 10).await.unwrap().is_empty());
+}
+
+fn measured(rows: u64, begins_anew: bool) -> Measured {
+    Measured { rows, columns: [("mean(total)".to_owned(), 0.1 + 0.2)].into(), begins_anew }
+}
+
+#[tokio::test]
+async fn a_run_measures_a_model_once_and_a_new_beginning_hides_what_was_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = ledger(folder.path()).await;
+    let lease = ledger.acquire("nightly").await.unwrap();
+    let table: TableName = "orders".parse().unwrap();
+    let rows = async |runs_max| ledger.measured("nightly", &table, runs_max).await.unwrap().iter().map(|one| one.rows).collect::<Vec<_>>();
+    for (run, rows, begins_anew) in [("1", 10, false), ("2", 20, false), ("3", 30, false), ("3", 31, false)] {
+        let entry = Entry::ModelMeasured { table: table.clone(), measured: measured(rows, begins_anew) };
+        ledger.append(&lease, run, &[Entry::ModelDone { table: table.clone(), state: "s".to_owned() }, entry]).await.unwrap();
+    }
+    assert_eq!(rows(30).await, [31, 20, 10], "what a run did again counts once");
+    assert_eq!(rows(2).await, [31, 20]);
+    assert_eq!(ledger.measured("other", &table, 30).await.unwrap(), []);
+    for (run, rows, begins_anew) in [("4", 900, true), ("5", 910, false)] {
+        let entry = Entry::ModelMeasured { table: table.clone(), measured: measured(rows, begins_anew) };
+        ledger.append(&lease, run, &[entry]).await.unwrap();
+    }
+    assert_eq!(rows(30).await, [910, 900]);
+    assert_eq!(ledger.measured("nightly", &table, 1).await.unwrap(), [measured(910, false)]);
 }
 
 #[tokio::test]

@@ -189,6 +189,8 @@ impl Facts {
     fn outputs(&self, step: &Step, done: Option<&StepReport>) -> Vec<Value> {
         let place = match (step.kind, &step.destination) {
             (StepKind::Load, Some(destination)) => self.at_destination(destination, &step.table),
+            // Nothing is landed of a view: it is where models that read it look for it.
+            (StepKind::Model, _) if self.models.get(&step.table).is_some_and(|model| model.is_view) => self.in_lake(&step.table),
             _ => self.landed(&step.table),
         };
         let contract = self.contracts.get(self.model_of(step));

@@ -7,6 +7,7 @@ use super::{Landing, SNAPSHOT};
 use crate::contract::Contract;
 use crate::error::{Error, Result};
 use crate::extract::Checkpoint;
+use crate::ledger::Measured;
 use crate::quarantine::{Quarantine, Rejected};
 
 /// The manifest's file name.
@@ -57,6 +58,9 @@ pub struct Manifest {
     /// What a model was made from, as the ledger's `ModelDone` names it.
     #[serde(default)]
     pub inputs: Option<String>,
+    /// What a model's whole table measures once these changes are in it.
+    #[serde(default)]
+    pub measured: Option<Measured>,
     /// Whether the rows may be of several moments, because more than one attempt read them: what changed since the checkpoint has to follow.
     #[serde(default)]
     pub is_of_moments: bool,
@@ -79,6 +83,7 @@ impl Manifest {
             checkpoint: None,
             after: None,
             inputs: None,
+            measured: None,
             is_of_moments: false,
         }
     }

@@ -13,9 +13,9 @@ use crate::batch::BatchStream;
 use crate::error::{BUG, Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::landing::{Manifest, Snapshot, SnapshotWriter};
-use crate::ledger::{Basis, Entry};
+use crate::ledger::{Basis, Entry, Measured};
 use crate::load::Mode;
-use crate::model::ModelNode;
+use crate::model::{FORMER_RUNS_MAX, ModelNode, Standard};
 use crate::name::TableName;
 
 impl Engine {
@@ -24,10 +24,8 @@ impl Engine {
         let node = node.ok_or_else(|| Error::new(&BUG, format!("model \"{table}\" is in the graph but not among the models")))?;
         let step = format!("model {table}");
         let span = tracing::info_span!("step", otel.name = %step, step = %step, kind = "model");
-        self.make(context, node, &step)
-            .instrument(span)
-            .await
-            .map_err(|error| error.context(format!("model \"{table}\" could not be made")))
+        let made = async { if node.is_view { self.test_view(context, node, &step).await } else { self.make(context, node, &step).await } };
+        made.instrument(span).await.map_err(|error| error.context(format!("model \"{table}\" could not be made")))
     }
 
     async fn make(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str) -> Result<()> {
@@ -53,7 +51,11 @@ impl Engine {
             && context.state.landed(step).is_none()
             && self.parts.ledger.model_state(&self.parts.pipeline, table).await?.as_ref() == Some(&state);
         let mut made_from = state;
+        let mut measured = None;
         if is_current {
+            if let Err(error) = self.with_retries(step, || self.still_holds(context, table)).await {
+                return Err(self.failed(context, step, StepKind::Model, began, error).await);
+            }
             let mut report = StepReport::new(step, StepKind::Model, StepStatus::Unchanged);
             report.note = "what it reads has not changed".to_owned();
             report.duration_ms = elapsed_ms(began);
@@ -72,6 +74,7 @@ impl Engine {
             };
             // What was landed before an interruption may be made from older tables than there are now: then the next run makes it again.
             made_from = snapshot.manifest().inputs.clone().unwrap_or_default();
+            measured = snapshot.manifest().measured.clone();
             let empty = snapshot.manifest().rows == 0;
             if !(empty && stored.is_some() && newest == stored) || context.state.planned(step).is_some() {
                 let planned = match context.state.planned(step) {
@@ -95,8 +98,70 @@ impl Engine {
             }
         }
         self.catch_up(context, node, step, &destinations, &standing).await?;
-        self.append(context, &[Entry::ModelDone { table: table.clone(), state: made_from }]).await?;
+        let mut entries = vec![Entry::ModelDone { table: table.clone(), state: made_from }];
+        entries.extend(measured.map(|measured| Entry::ModelMeasured { table: table.clone(), measured }));
+        self.append(context, &entries).await
+    }
+
+    /// A table that nothing new came into is as it was, but older.
+    async fn still_holds(&self, context: &RunContext, table: &TableName) -> Result<()> {
+        if context.request.is_of_the_past() {
+            return Ok(());
+        }
+        self.warn(context, self.parts.models.still_holds(table, context.request.as_of).await?);
         Ok(())
+    }
+
+    /// What a result is held against. A run that changes the table on purpose is compared with nothing.
+    async fn standard(&self, context: &RunContext, table: &TableName) -> Result<Standard> {
+        let is_of_the_past = context.request.is_of_the_past();
+        let former = match is_of_the_past || context.request.full_refresh {
+            true => Vec::new(),
+            false => self.parts.ledger.measured(&self.parts.pipeline, table, FORMER_RUNS_MAX).await?,
+        };
+        Ok(Standard { former, is_of_the_past })
+    }
+
+    fn warn(&self, context: &RunContext, warnings: Vec<String>) {
+        for warning in &warnings {
+            self.parts.observer.event(&Event::Warning { message: warning.clone() });
+        }
+        context.warnings.lock().expect("no holder of this lock panics").extend(warnings);
+    }
+
+    /// Tests what a view shows, if that has changed. Nothing is stored, and so nothing of it can be kept as it was before.
+    async fn test_view(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str) -> Result<()> {
+        let table = &node.contract.table;
+        let began = Instant::now();
+        let state = self.model_inputs_state(context, node).await?;
+        let stored = self.parts.ledger.model_state(&self.parts.pipeline, table).await?;
+        if stored.as_ref() == Some(&state) && !context.request.full_refresh {
+            if let Err(error) = self.with_retries(step, || self.still_holds(context, table)).await {
+                return Err(self.failed(context, step, StepKind::Model, began, error).await);
+            }
+            let mut report = StepReport::new(step, StepKind::Model, StepStatus::Unchanged);
+            report.note = "a view, and what it reads has not changed".to_owned();
+            report.duration_ms = elapsed_ms(began);
+            return self.finish_step(context, report).await;
+        }
+        self.parts.stop.check()?;
+        let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Model, rows_estimated: None };
+        self.parts.observer.event_of(&context.run, &started);
+        let standard = self.standard(context, table).await?;
+        let computed = self.with_retries(step, || self.parts.models.compute(table, context.request.as_of, None, &standard)).await;
+        let computed = match computed {
+            Ok(computed) => computed,
+            Err(error) => return Err(self.failed(context, step, StepKind::Model, began, error).await),
+        };
+        self.warn(context, computed.warnings);
+        let mut report = StepReport::new(step, StepKind::Model, StepStatus::Done);
+        report.rows_in = computed.rows;
+        report.duration_ms = elapsed_ms(began);
+        report.note = "a view: tested, and nothing stored".to_owned();
+        self.finish_step(context, report).await?;
+        let measured = Measured { begins_anew: standard.is_of_the_past || context.request.full_refresh, ..computed.measured };
+        let (done, table) = (Entry::ModelDone { table: table.clone(), state }, table.clone());
+        self.append(context, &[done, Entry::ModelMeasured { table, measured }]).await
     }
 
     /// Records what the lake's table was made from, as soon as it is there: a destination that fails costs no whole computation.
@@ -185,14 +250,17 @@ impl Engine {
         self.parts.stop.check()?;
         let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Model, rows_estimated: None };
         self.parts.observer.event_of(&context.run, &started);
-        let computed = self.parts.models.compute(&node.contract.table, context.request.as_of, since).await?;
+        let standard = self.standard(context, &node.contract.table).await?;
+        let computed = self.parts.models.compute(&node.contract.table, context.request.as_of, since, &standard).await?;
         failpoint::reached("model.after_compute");
-        for warning in &computed.warnings {
-            self.parts.observer.event(&Event::Warning { message: warning.clone() });
-        }
-        context.warnings.lock().expect("no holder of this lock panics").extend(computed.warnings);
+        self.warn(context, computed.warnings);
         let meter = Meter::default();
-        let manifest = Manifest { inputs: Some(inputs.to_owned()), ..Manifest::new(&context.run, step, node.contract.clone(), true) };
+        let measured = Measured { begins_anew: standard.is_of_the_past || context.request.full_refresh, ..computed.measured };
+        let manifest = Manifest {
+            inputs: Some(inputs.to_owned()),
+            measured: Some(measured),
+            ..Manifest::new(&context.run, step, node.contract.clone(), true)
+        };
         let snapshot = self.land_stream(context, step, computed.changes, manifest, &meter).await?;
         let key = snapshot.manifest_key().to_owned();
         self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: key, rejected: 0 }]).await?;
@@ -234,7 +302,7 @@ impl Engine {
         if node.uses_as_of {
             hash.update(context.request.as_of.to_string().as_bytes());
         }
-        for input in &node.inputs {
+        for input in &node.stored {
             let marker = self.parts.lake.marker(&self.parts.pipeline, input).await?;
             hash.update(format!("\n{input}={}", marker.map_or(0, |marker| marker.revision)).as_bytes());
         }

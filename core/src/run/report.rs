@@ -22,6 +22,19 @@ pub struct RunRequest {
     pub full_refresh: bool,
 }
 
+impl RunRequest {
+    /// Whether it brings rows of a time that is past: a backfill, or a window that ended more than a day before its now.
+    #[must_use]
+    pub fn is_of_the_past(&self) -> bool {
+        const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
+        let ended_before = |window: Window| window.to.plus(DAY_US) < self.as_of;
+        match self.kind {
+            RunKind::BackfillWindow | RunKind::BackfillModels => true,
+            RunKind::Run | RunKind::Quarantine | RunKind::Schema => self.window.is_some_and(ended_before),
+        }
+    }
+}
+
 /// Kinds of runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -130,6 +130,7 @@ impl RunState {
                 self.advanced.insert(table.clone());
             }
             Entry::ModelStored { .. }
+            | Entry::ModelMeasured { .. }
             | Entry::ModelDone { .. }
             | Entry::RejectedSettled { .. }
             | Entry::RowsLate { .. }

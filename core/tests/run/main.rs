@@ -127,8 +127,38 @@ async fn a_death_after_any_ledger_entry_is_mended_by_the_next_run() {
         world.ledger.revive();
         world.run().await;
         world.check();
+        let measured = world.ledger.measured("nightly", &table("doubled"), 30).await.unwrap();
+        assert_eq!(measured.iter().map(|one| one.rows).collect::<Vec<_>>(), [20], "measured once, after {dies_after} entries");
         assert_eq!(world.run().await, RunStatus::Unchanged, "after {dies_after} entries");
     }
+}
+
+#[tokio::test]
+async fn a_result_is_held_against_former_runs_unless_it_is_changed_on_purpose() {
+    let world = World::new();
+    let mut next = 1000;
+    let mut night = async |request: RunRequest| {
+        next += 1;
+        world.source.rows.lock().unwrap().insert(next, (5, next));
+        let (report, error) = world.engine().run(request, Resume::Continue).await.unwrap();
+        assert!(error.is_none(), "{error:?}");
+        report.warnings.into_iter().find_map(|warning| warning.strip_prefix("doubled ").map(str::to_owned)).unwrap()
+    };
+    assert_eq!(night(request()).await, "after ");
+    assert_eq!(night(request()).await, "after 21");
+    assert_eq!(night(request()).await, "after 22 21");
+    assert_eq!(night(RunRequest { full_refresh: true, ..request() }).await, "after ");
+    assert_eq!(night(request()).await, "after 24");
+    // A window that ended two days before the run's now.
+    let window = Window::new(Timestamp::from_microseconds(0), Timestamp::from_microseconds(9_000)).unwrap();
+    let as_of = Timestamp::from_microseconds(9_000 + 2 * 24 * 60 * 60 * 1_000_000);
+    assert_eq!(night(RunRequest { window: Some(window), as_of, ..request() }).await, "after ");
+    assert_eq!(night(request()).await, "after 26");
+    // Nothing is new: the tables are not measured again, but they are older.
+    let (report, _) = world.engine().run(request(), Resume::Continue).await.unwrap();
+    assert_eq!(report.warnings, ["doubled is older than before", "listed is older than before"]);
+    let measured = world.ledger.measured("nightly", &table("doubled"), 30).await.unwrap();
+    assert_eq!(measured.iter().map(|one| one.rows).collect::<Vec<_>>(), [27, 26]);
 }
 
 #[tokio::test]

@@ -16,9 +16,9 @@ use pipeline_core::error::{BUG, Code, Error, Result};
 use pipeline_core::extract::{Checkpoint, Cursor, ExtractPlan, Extractor, Request, Slice};
 use pipeline_core::landing::{LANDING, Snapshot};
 use pipeline_core::late::LateRows;
-use pipeline_core::ledger::{Basis, Entry, LEASE, Lease, Ledger, Recorded, RunOverview};
+use pipeline_core::ledger::{Basis, Entry, LEASE, Lease, Ledger, Measured, Recorded, RunOverview};
 use pipeline_core::load::{Change, FENCED, Layout, Load, Loader, Marker, Mode, Receipt, Staged};
-use pipeline_core::model::{Computed, ModelNode, Models};
+use pipeline_core::model::{Computed, ModelNode, Models, Standard};
 use pipeline_core::name::{ColumnName, TableName};
 use pipeline_core::quarantine::{Quarantine, Rejected};
 use pipeline_core::run::{SourceTable, Sources};
@@ -235,6 +235,8 @@ impl TestModels {
         let node = |table: &str, input: &str| ModelNode {
             contract: Contract { cursor: None, ..contract(table) },
             inputs: vec![input.parse().unwrap()],
+            stored: vec![input.parse().unwrap()],
+            is_view: false,
             digest: table.to_owned(),
             uses_as_of: false,
             incremental_by: None,
@@ -260,7 +262,11 @@ impl Models for TestModels {
         Ok(self.lake.tables.lock().unwrap().get(table).map(|(marker, _)| marker.revision.to_string()))
     }
 
-    async fn compute(&self, table: &TableName, _as_of: Timestamp, since: Option<&Basis>) -> Result<Computed> {
+    async fn still_holds(&self, table: &TableName, _as_of: Timestamp) -> Result<Vec<String>> {
+        Ok(vec![format!("{table} is older than before")])
+    }
+
+    async fn compute(&self, table: &TableName, _as_of: Timestamp, since: Option<&Basis>, standard: &Standard) -> Result<Computed> {
         let node = self.nodes.iter().find(|node| node.contract.table == *table).unwrap();
         let factor = if table.table() == "doubled" { 2 } else { 1 };
         let new: Rows = self.lake.rows(&node.inputs[0]).into_iter().map(|(id, row)| (id, (row.0 * factor, row.1))).collect();
@@ -277,7 +283,12 @@ impl Models for TestModels {
         self.asked.lock().unwrap().push((table.clone(), since.cloned()));
         let read = self.lake.tables.lock().unwrap().get(&node.inputs[0]).map_or(0, |(marker, _)| marker.revision).to_string();
         let changes = BatchStream::of(schema, batches);
-        Ok(Computed { changes, rows: new.len() as u64, warnings: Vec::new(), read, note: String::new() })
+        // What it was held against is told as a warning.
+        let former: Vec<String> = standard.former.iter().map(|measured| measured.rows.to_string()).collect();
+        let warnings = vec![format!("{table} after {}", former.join(" "))];
+        let rows = new.len() as u64;
+        let measured = Measured { rows, ..Measured::default() };
+        Ok(Computed { changes, rows, warnings, measured, read, note: String::new() })
     }
 
     async fn export(&self, table: &TableName) -> Result<BatchStream> {
@@ -542,6 +553,21 @@ impl Ledger for MemoryLedger {
             Entry::ModelStored { table, basis } if table == wanted => Some(basis.clone()),
             _ => None,
         }))
+    }
+
+    async fn measured(&self, pipeline: &str, wanted: &TableName, runs_max: usize) -> Result<Vec<Measured>> {
+        let entries = self.entries.lock().unwrap();
+        let mut of_runs: Vec<(&str, Measured)> = Vec::new();
+        for (run, _, entry) in entries.iter().rev().filter(|entry| entry.1 == pipeline) {
+            match entry {
+                Entry::ModelMeasured { table, measured } if table == wanted && of_runs.iter().all(|(known, _)| known != run) => {
+                    of_runs.push((run, measured.clone()));
+                }
+                _ => {}
+            }
+        }
+        let end = of_runs.iter().position(|(_, measured)| measured.begins_anew).map_or(of_runs.len(), |at| at + 1);
+        Ok(of_runs.into_iter().take(end.min(runs_max)).map(|(_, measured)| measured).collect())
     }
 
     async fn late_rows(&self, pipeline: &str, wanted: &TableName, runs_max: usize) -> Result<Vec<LateRows>> {

@@ -116,14 +116,16 @@ pub(crate) struct S3 {
 impl S3 {
     /// The server of all tests in this binary, with [`BUCKET`].
     pub(crate) fn get() -> &'static Self {
-        static S3_SERVER: OnceLock<S3> = OnceLock::new();
+        // Kept too: why there is none, so that each test that wants it does not wait for it anew.
+        static S3_SERVER: OnceLock<Result<S3, String>> = OnceLock::new();
         // On a thread of its own: a runtime may not be started within another.
-        S3_SERVER.get_or_init(|| std::thread::spawn(Self::start).join().unwrap())
+        let server = S3_SERVER.get_or_init(|| std::thread::spawn(Self::start).join().unwrap());
+        server.as_ref().unwrap_or_else(|log| panic!("the S3 server did not start: {log}"))
     }
 
-    fn start() -> Self {
+    fn start() -> Result<Self, String> {
         // A port may be taken between the look and the start.
-        Self::attempt().or_else(|_| Self::attempt()).unwrap_or_else(|log| panic!("the S3 server did not start: {log}"))
+        Self::attempt().or_else(|_| Self::attempt())
     }
 
     /// The server, or what it printed.

@@ -1,5 +1,6 @@
 //! What the tests without servers share: small data sets, what lies in a folder, and two lakes compared.
 
+mod data_tests;
 mod forms;
 mod input;
 mod lineage;
@@ -8,6 +9,7 @@ mod privacy;
 mod quarantine;
 mod runs;
 mod segments;
+mod views;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

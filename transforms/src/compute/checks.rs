@@ -1,17 +1,85 @@
 //! The checks of a result before anything of it is published: its contract's promises, then its data tests.
 //!
 //! All conditions on single rows are asked in one pass over the result; uniqueness, relationships and free queries take one
-//! query each. Only counts come out, never a value.
+//! query each. Only counts come out, never a value. What is asked of the table as one, and compared with former runs, is in [`measures`].
 
+use datafusion::common::ScalarValue;
+use futures::TryStreamExt;
 use pipeline_core::contract::ColumnType;
 use pipeline_core::error::{Code, Error, Result};
+use pipeline_core::ledger::Measured;
+use pipeline_core::model::Standard;
 use pipeline_core::name::TableName;
 
+use super::measures;
 use super::parts::Whole;
 use super::spilled::Spilled;
 use crate::errors::{MEMORY, MODEL_TEST, MODEL_TEXT, failure};
-use crate::model::{Model, Severity, TestKind};
+use crate::model::{DataTest, Model, Severity, TestKind};
 use crate::session::{JoinsBy, Session};
+
+/// What a data test, or a promise of a contract, found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The test's name.
+    pub test: String,
+    /// What failing it does.
+    pub severity: Severity,
+    /// Whether it fails.
+    pub outcome: Outcome,
+    /// The query that shows what it is about.
+    pub query: String,
+    code: &'static Code,
+}
+
+/// How a data test ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing is wrong.
+    Passed,
+    /// There is nothing to hold the table against; why, in words.
+    NotAsked(String),
+    /// So many rows or keys, whichever are counted, fail it.
+    Rows {
+        /// How many.
+        count: u64,
+        /// What is counted: `rows` or `keys`.
+        counted: &'static str,
+    },
+    /// The table as one fails it; why, in words.
+    Table(String),
+}
+
+impl Verdict {
+    pub(super) fn of(test: &DataTest, outcome: Outcome, query: String) -> Self {
+        Self { test: test.name.clone(), severity: test.severity, outcome, query, code: &MODEL_TEST }
+    }
+
+    /// Whether the test fails.
+    #[must_use]
+    pub fn fails(&self) -> bool {
+        matches!(self.outcome, Outcome::Rows { .. } | Outcome::Table(_))
+    }
+
+    /// That it fails, and how, in words; nothing if it does not.
+    fn failure(&self) -> Option<String> {
+        let how = match &self.outcome {
+            Outcome::Passed | Outcome::NotAsked(_) => return None,
+            Outcome::Rows { count, counted } => format!(" for {count} {counted}"),
+            Outcome::Table(how) => format!(": {how}"),
+        };
+        Some(format!("test \"{}\" fails{how}: {}", self.test, self.query))
+    }
+}
+
+/// Which rows a session knows by the model's name.
+#[derive(Clone, Copy)]
+pub(super) enum Seen<'a> {
+    /// All of them.
+    All,
+    /// Those of the units that were computed anew.
+    Units(&'a Spilled, &'a Whole<'a>),
+}
 
 /// One question to the result, and the query that shows what fails it.
 struct Check {
@@ -42,11 +110,12 @@ enum Question {
 }
 
 impl Check {
-    fn asks_all(&self, whole: &Whole<'_>) -> bool {
-        match &self.asks {
-            Asks::New => false,
-            Asks::AllIfChanged(table) => !whole.is_as_before(table),
-            Asks::All => true,
+    /// Whether it has to see rows that are not among those seen.
+    fn asks_more(&self, seen: Seen<'_>) -> bool {
+        match (&self.asks, seen) {
+            (Asks::New, _) | (_, Seen::All) => false,
+            (Asks::AllIfChanged(table), Seen::Units(_, whole)) => !whole.is_as_before(table),
+            (Asks::All, Seen::Units(..)) => true,
         }
     }
 
@@ -59,56 +128,87 @@ impl Check {
     }
 }
 
-/// Checks a result, which the session then knows by the model's name. The texts of failed tests of severity `warn` come back.
+/// Checks a result of which `rows` is the whole table's number, and which the session then knows by the model's name. The texts of failed tests
+/// of severity `warn` come back, and what was measured.
 ///
 /// # Errors
 /// [`MODEL_TEST`] or [`MODEL_TEXT`] with every failed test, how many rows fail it, and the query that shows them.
-pub(super) async fn check(session: &Session, model: &Model, result: &Spilled, whole: Option<&Whole<'_>>) -> Result<Vec<String>> {
-    let table = model.table().table();
+pub(super) async fn check(
+    session: &Session,
+    model: &Model,
+    result: &Spilled,
+    whole: Option<&Whole<'_>>,
+    rows: u64,
+    standard: &Standard,
+) -> Result<(Vec<String>, Measured)> {
     let what = || format!("result of model \"{}\" could not be checked", model.table());
-    let rows = result.read(session).await.map_err(|error| failure(what(), error))?;
-    session.register_table(model.table().schema(), table, rows.into_view());
+    let view = result.read(session).await.map_err(|error| failure(what(), error))?.into_view();
+    session.register_table(model.table().schema(), model.table().table(), view);
+    let seen = whole.map_or(Seen::All, |whole| Seen::Units(result, whole));
+    let (verdicts, measured) = verdicts(session, model, seen, rows, standard).await.map_err(|error| error.context(what()))?;
+    let warnings = warnings(model, &verdicts, || {
+        let error = format!("result of model \"{}\" breaks its contract and is not published", model.table());
+        let (table, file) = (model.table().table(), model.file.display());
+        (error, format!("See the rows with `pipeline query`: WITH {table} AS (… the statement of {file} …) and the query shown."))
+    })?;
+    Ok((warnings, measured))
+}
+
+/// What every promise and test of a model finds in a table of so many rows, and what was measured of it.
+pub(super) async fn verdicts(
+    session: &Session,
+    model: &Model,
+    seen: Seen<'_>,
+    rows: u64,
+    standard: &Standard,
+) -> Result<(Vec<Verdict>, Measured)> {
+    let table = model.table().table();
     let checks = checks(model);
-    let mut counts = count(session, table, &checks, |check| whole.is_none_or(|whole| !check.asks_all(whole))).await;
-    if let (Ok(counts), Some(whole)) = (&mut counts, whole)
-        && checks.iter().any(|check| check.asks_all(whole))
+    let mut counts = count(session, table, &checks, |check| !check.asks_more(seen)).await?;
+    let mut measuring = measures::Measuring::begin(session, model, rows, standard).await?;
+    if let Seen::Units(result, whole) = seen
+        && (measuring.asks_more() || checks.iter().any(|check| check.asks_more(seen)))
     {
-        let rows = whole.frame(session, model, result).await.map_err(|error| failure(what(), error))?;
-        session.register_table(model.table().schema(), table, rows.into_view());
-        let of_all = count(session, table, &checks, |check| check.asks_all(whole)).await.map_err(|error| error.context(what()))?;
+        let all = whole.frame(session, model, result).await.map_err(|error| failure("the whole table could not be put together", error))?;
+        session.register_table(model.table().schema(), table, all.into_view());
+        let of_all = count(session, table, &checks, |check| check.asks_more(seen)).await?;
         counts.iter_mut().zip(of_all).for_each(|(count, of_all)| *count += of_all);
+        measuring.look_again(session).await?;
     }
-    let counts = counts.map_err(|error| error.context(what()))?;
-    let mut warnings = Vec::new();
-    let mut failed: Vec<String> = Vec::new();
-    let mut code = None;
-    for (check, count) in checks.iter().zip(counts).filter(|(_, count)| *count > 0) {
-        let shows = check.shows(table);
-        match check.severity {
-            Severity::Warn => {
-                warnings.push(format!("model \"{}\": test \"{}\" fails for {count} {}: {shows}", model.table(), check.name, check.counted))
-            }
-            Severity::Error => {
-                failed.push(format!("test \"{}\" fails for {count} {}: {shows}", check.name, check.counted));
-                code = code.or(Some(check.code));
-            }
-        }
-    }
-    let Some(code) = code else { return Ok(warnings) };
-    let error = Error::new(code, format!("result of model \"{}\" breaks its contract and is not published", model.table()));
-    let error = failed.into_iter().fold(error, Error::caused_by);
-    Err(error.hint(format!(
-        "See the rows with `pipeline query`: WITH {table} AS (… the statement of {} …) and the query shown.",
-        model.file.display()
-    )))
+    let of_rows = checks.into_iter().zip(counts).map(|(check, count)| {
+        let count = u64::try_from(count).unwrap_or(0);
+        let outcome = if count == 0 { Outcome::Passed } else { Outcome::Rows { count, counted: check.counted } };
+        Verdict { query: check.shows(table), test: check.name, severity: check.severity, code: check.code, outcome }
+    });
+    let mut verdicts: Vec<Verdict> = of_rows.collect();
+    let (of_table, measured) = measuring.end(session).await?;
+    verdicts.extend(of_table);
+    Ok((verdicts, measured))
+}
+
+/// The texts of failed tests that only warn. `failed` gives message and hint for the others.
+///
+/// # Errors
+/// [`MODEL_TEST`] or [`MODEL_TEXT`] with every failed test of severity `error`.
+pub(super) fn warnings(model: &Model, verdicts: &[Verdict], failed: impl FnOnce() -> (String, String)) -> Result<Vec<String>> {
+    let of = |severity| verdicts.iter().filter(move |verdict| verdict.severity == severity);
+    let errors: Vec<&Verdict> = of(Severity::Error).filter(|verdict| verdict.fails()).collect();
+    let Some(first) = errors.first() else {
+        return Ok(of(Severity::Warn).filter_map(Verdict::failure).map(|text| format!("model \"{}\": {text}", model.table())).collect());
+    };
+    let (message, hint) = failed();
+    Err(errors.iter().filter_map(|verdict| verdict.failure()).fold(Error::new(first.code, message), Error::caused_by).hint(hint))
 }
 
 /// Plans every test's query without running it, so that a mistake in one is known before any data.
 pub(super) async fn check_plans(session: &Session, model: &Model) -> Result<()> {
-    for check in checks(model) {
-        let planned = session.select(&check.shows(model.table().table())).await;
+    let table = model.table().table();
+    let of_rows = checks(model).into_iter().map(|check| (check.shows(table), check.name));
+    let of_table = model.tests.iter().filter_map(|test| Some((measures::query(table, &test.kind)?, test.name.clone())));
+    for (query, name) in of_rows.chain(of_table) {
+        let planned = session.select(&query).await;
         planned.map_err(|error| {
-            failure(format!("test \"{}\" of model \"{}\" cannot be used", check.name, model.table()), error)
+            failure(format!("test \"{name}\" of model \"{}\" cannot be used", model.table()), error)
                 .caused_by(format!("file \"{}\"", model.file.with_extension("toml").display()))
         })?;
     }
@@ -154,13 +254,14 @@ fn checks(model: &Model) -> Vec<Check> {
                 ("rows", Question::Query(sql))
             }
             TestKind::NoRows { sql } => ("rows", Question::Query(sql.clone())),
+            TestKind::Freshness { .. } | TestKind::RowCount { .. } | TestKind::Distribution { .. } => continue,
         };
         let asks = match &test.kind {
             // Rows that only a warning is about were published, and are told each time.
             _ if test.severity == Severity::Warn => Asks::All,
             TestKind::NotNull { .. } | TestKind::AcceptedValues { .. } | TestKind::Range { .. } => Asks::New,
             TestKind::Relationship { to_table, .. } => Asks::AllIfChanged(to_table.clone()),
-            TestKind::Unique { .. } | TestKind::NoRows { .. } => Asks::All,
+            _ => Asks::All,
         };
         checks.push(Check { name: test.name.clone(), severity: test.severity, code: &MODEL_TEST, counted, question, asks });
     }
@@ -206,9 +307,15 @@ async fn count(session: &Session, table: &str, checks: &[Check], is_chosen: impl
 
 /// The one row of counts that a query gives.
 pub(super) async fn numbers(session: &Session, sql: &str) -> Result<Vec<i64>> {
-    use arrow::array::AsArray;
-    use arrow::datatypes::Int64Type;
-    use futures::TryStreamExt;
+    let number = |value| match value {
+        ScalarValue::Int64(number) => Some(number.unwrap_or_default()),
+        _ => None,
+    };
+    Ok(values(session, sql).await?.into_iter().filter_map(number).collect())
+}
+
+/// The one row that a query gives; nothing if it gives none.
+pub(super) async fn values(session: &Session, sql: &str) -> Result<Vec<ScalarValue>> {
     let ask = async |session: &Session| session.query(sql).await?.try_collect::<Vec<_>>().await;
     let turns = session.engine().turns();
     let first = {
@@ -222,7 +329,7 @@ pub(super) async fn numbers(session: &Session, sql: &str) -> Result<Vec<i64>> {
         }
         answer => answer?,
     };
-    let row = batches.iter().find(|batch| batch.num_rows() > 0);
-    let count = |column: &arrow::array::ArrayRef| column.as_primitive_opt::<Int64Type>().map(|counts| counts.value(0));
-    Ok(row.map(|batch| batch.columns().iter().filter_map(count).collect()).unwrap_or_default())
+    let Some(row) = batches.iter().find(|batch| batch.num_rows() > 0) else { return Ok(Vec::new()) };
+    let values = row.columns().iter().map(|column| ScalarValue::try_from_array(column, 0));
+    values.collect::<Result<_, _>>().map_err(|error| failure("a row could not be read", error))
 }

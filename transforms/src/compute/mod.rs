@@ -7,9 +7,11 @@
 //! reader can see is written. A statement that finds too little memory is tried again
 //! alone, with joins that spill.
 
+mod anomaly;
 mod changes;
 mod checks;
 mod digest;
+mod measures;
 mod parts;
 mod spilled;
 
@@ -25,7 +27,8 @@ use datafusion::logical_expr::{cast, ident};
 use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{Error, Result};
-use pipeline_core::model::Computed;
+use pipeline_core::ledger::Measured;
+use pipeline_core::model::{Computed, Standard};
 use pipeline_core::name::TableName;
 
 use crate::errors::{MODEL_INPUT, MODEL_SCHEMA, failure, is_memory};
@@ -34,10 +37,12 @@ use crate::session::{JoinsBy, Session};
 use spilled::Spilled;
 use tracing::Instrument;
 
+pub use checks::{Outcome, Verdict};
 pub use parts::{Parts, PartsBounds};
 
 impl Session {
-    /// Computes a model and compares it with `current`, the table as it stands (None: there is none yet, so all rows are new).
+    /// Computes a model, holds it against `standard`, and compares it with `current`, the table as it stands (None: there is none yet, so all rows are
+    /// new).
     /// The changes are the rows that are new or differ in any column, then the keys that are gone, marked in the last column; each
     /// of the two in the order of the contract's sort columns and key.
     ///
@@ -45,29 +50,76 @@ impl Session {
     /// [`MODEL_INPUT`] if a table it reads is missing, [`MODEL_SCHEMA`] if the statement does not give what the contract says,
     /// [`MODEL_TEST`](crate::errors::MODEL_TEST) and [`MODEL_TEXT`](crate::errors::MODEL_TEXT) if rows break it, and those of
     /// [`Session::query`].
-    pub async fn compute(&self, model: &Model, current: Option<Arc<dyn TableProvider>>) -> Result<Computed> {
+    pub async fn compute(&self, model: &Model, current: Option<Arc<dyn TableProvider>>, standard: &Standard) -> Result<Computed> {
         let session = self.private();
-        for input in &model.inputs {
-            if !session.has(input).await? {
-                return Err(Error::new(
-                    &MODEL_INPUT,
-                    format!("model \"{}\" reads table \"{input}\", which does not exist yet", model.table()),
-                )
-                .hint(format!("Run the pipeline with \"{input}\" among its tables or models first.")));
-            }
-        }
         if model.uses_previous {
             session.register_former(&model.contract, current.clone())?;
         }
-        session.register_asked(model).await?;
-        let table = model.table();
-        let result = session.spill(model, &Plan::Statement(model)).instrument(tracing::info_span!("statement", model = %table)).await?;
-        let checked = Box::pin(checks::check(&session, model, &result, None));
-        let warnings = checked.instrument(tracing::info_span!("checks", model = %table)).await?;
-        let rows = result.rows();
+        let (result, warnings, measured) = Box::pin(session.made(model, standard)).await?;
+        let (table, rows) = (model.table(), result.rows());
         let comparison = tracing::info_span!("comparison", model = %table, rows);
         let changes = Box::pin(changes::changes(&session, model, result, current)).instrument(comparison).await?;
-        Ok(Computed { changes, rows, warnings, read: String::new(), note: String::new() })
+        Ok(Computed { changes, rows, warnings, measured, read: String::new(), note: String::new() })
+    }
+
+    /// Checks what a view shows, and holds it against `standard`. There are no changes.
+    ///
+    /// # Errors
+    /// Those of [`Session::compute`].
+    pub async fn compute_view(&self, model: &Model, standard: &Standard) -> Result<Computed> {
+        let session = self.private();
+        let (result, warnings, measured) = Box::pin(session.made(model, standard)).await?;
+        let changes = BatchStream::of(model.contract.changes_schema(), Vec::new());
+        Ok(Computed { changes, rows: result.rows(), warnings, measured, read: String::new(), note: String::new() })
+    }
+
+    /// What a model's statement gives, on disk and checked.
+    async fn made(&self, model: &Model, standard: &Standard) -> Result<(Spilled, Vec<String>, Measured)> {
+        let table = model.table();
+        for input in &model.stored {
+            if !self.has(input).await? {
+                return Err(Error::new(&MODEL_INPUT, format!("model \"{table}\" reads table \"{input}\", which does not exist yet"))
+                    .hint(format!("Run the pipeline with \"{input}\" among its tables or models first.")));
+            }
+        }
+        self.register_asked(model).await?;
+        let result = self.spill(model, &Plan::Statement(model)).instrument(tracing::info_span!("statement", model = %table)).await?;
+        let checked = Box::pin(checks::check(self, model, &result, None, result.rows(), standard));
+        let (warnings, measured) = checked.instrument(tracing::info_span!("checks", model = %table)).await?;
+        Ok((result, warnings, measured))
+    }
+
+    /// Asks all data tests of a stored table.
+    ///
+    /// # Errors
+    /// Those of [`Session::query`]. A test that fails is a verdict, no error.
+    pub async fn test(&self, model: &Model, stored: Arc<dyn TableProvider>, standard: &Standard) -> Result<Vec<Verdict>> {
+        let session = self.with_stored(model, stored)?;
+        let counted = checks::numbers(&session, &format!("SELECT count(*) AS rows FROM {}", model.table().table())).await?;
+        let rows = counted.first().and_then(|rows| u64::try_from(*rows).ok()).unwrap_or(0);
+        Ok(Box::pin(checks::verdicts(&session, model, checks::Seen::All, rows, standard)).await?.0)
+    }
+
+    /// Asks those data tests of a stored table that time alone can make fail, and gives the warnings.
+    ///
+    /// # Errors
+    /// [`MODEL_TEST`](crate::errors::MODEL_TEST) if one of severity `error` fails, and those of [`Session::query`].
+    pub async fn still_holds(&self, model: &Model, stored: Arc<dyn TableProvider>) -> Result<Vec<String>> {
+        let session = self.with_stored(model, stored)?;
+        let verdicts = Box::pin(measures::of_age(&session, model)).await?;
+        checks::warnings(model, &verdicts, || {
+            let error = format!("table of model \"{}\", which nothing new came into, fails its data tests", model.table());
+            (error, "Look why nothing new comes from the sources; `pipeline query` runs the query shown.".to_owned())
+        })
+    }
+
+    /// A session that knows a stored table by its model's name, with the columns that the contract has now.
+    fn with_stored(&self, model: &Model, stored: Arc<dyn TableProvider>) -> Result<Self> {
+        let session = self.private();
+        let frame = session.context().read_table(stored).and_then(|frame| typed(frame, &model.contract.schema(), Missing::IsNull));
+        let view = frame.map_err(|error| failure(format!("table \"{}\" could not be read", model.table()), error))?.into_view();
+        session.register_table(model.table().schema(), model.table().table(), view);
+        Ok(session)
     }
 
     /// A table's rows as its contract declares them, for a destination that takes the whole table.
@@ -147,7 +199,7 @@ impl Session {
     }
 
     /// The model's statement, planned, checked against the contract and cast to its exact types.
-    async fn plan(&self, model: &Model) -> Result<DataFrame> {
+    pub(crate) async fn plan(&self, model: &Model) -> Result<DataFrame> {
         let what = || format!("model \"{}\" could not be planned", model.table());
         let place = |error: Error| error.context(what()).caused_by(format!("file \"{}\"", model.file.display()));
         let frame = self.select(&model.sql).await.map_err(|error| place(failure("its statement cannot be used", error)))?;

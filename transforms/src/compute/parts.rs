@@ -23,7 +23,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, ident, lit};
 use futures::StreamExt;
 use pipeline_core::batch::BatchStream;
 use pipeline_core::error::{Error, Result};
-use pipeline_core::model::Computed;
+use pipeline_core::model::{Computed, Standard};
 use pipeline_core::name::{ColumnName, TableName};
 use tracing::Instrument;
 
@@ -79,6 +79,7 @@ impl Session {
         current: Arc<dyn TableProvider>,
         differences: &BTreeMap<TableName, Difference>,
         bounds: PartsBounds,
+        standard: &Standard,
     ) -> Result<Parts> {
         let session = self.private();
         let table = model.table();
@@ -111,9 +112,10 @@ impl Session {
             let none = none.map_err(|error| failure(what(), error))?;
             let result = Spilled::write(&session, model, none).await.map_err(|error| failure(what(), error))?;
             let whole = Whole { incremental, current, differences };
-            let warnings = Box::pin(checks::check(&session, model, &result, Some(&whole))).await?;
+            let rows = rows_of(&session, model).await?;
+            let (warnings, measured) = Box::pin(checks::check(&session, model, &result, Some(&whole), rows, standard)).await?;
             let changes = BatchStream::of(model.contract.changes_schema(), Vec::new());
-            return Ok(Parts::Computed(Computed { changes, rows: 0, warnings, read: String::new(), note: share }));
+            return Ok(Parts::Computed(Computed { changes, rows: 0, warnings, measured, read: String::new(), note: share }));
         }
         // Everything of a table that is empty is new.
         let known_share = if all == 0 { 1.0 } else { known as f64 / all as f64 };
@@ -136,9 +138,10 @@ impl Session {
         let former = Plan::Former { model, incremental, current: &current };
         let former = session.spill(model, &former).instrument(tracing::info_span!("former", model = %table)).await?;
         let whole = Whole { incremental, current: Arc::clone(&current), differences };
-        let checked = Box::pin(checks::check(&session, model, &result, Some(&whole)));
-        let warnings = checked.instrument(tracing::info_span!("checks", model = %table)).await?;
         let rows = result.rows();
+        let whole_rows = rows_of(&session, model).await?.saturating_sub(former.rows()) + rows;
+        let checked = Box::pin(checks::check(&session, model, &result, Some(&whole), whole_rows, standard));
+        let (warnings, measured) = checked.instrument(tracing::info_span!("checks", model = %table)).await?;
         let view = former.read(&session).await.map_err(|error| failure(what(), error))?.into_view();
         held.push(former);
         let comparison = tracing::info_span!("comparison", model = %table, rows);
@@ -150,7 +153,7 @@ impl Session {
             batch
         });
         let changes = BatchStream::new(schema, changes);
-        Ok(Parts::Computed(Computed { changes, rows, warnings, read: String::new(), note: format!("{share} computed anew") }))
+        Ok(Parts::Computed(Computed { changes, rows, warnings, measured, read: String::new(), note: format!("{share} computed anew") }))
     }
 }
 
@@ -258,6 +261,12 @@ fn differing(
     row.push(ident(DIGEST));
     // A row that was only written anew, beside one that changed, is there once on either side.
     frame.aggregate(row.clone(), vec![sum(ident(SIGN)).alias(SIGN)])?.filter(ident(SIGN).not_eq(lit(0_i64)))?.select(row).map(Some)
+}
+
+/// How many rows the table has as it stands.
+async fn rows_of(session: &Session, model: &Model) -> Result<u64> {
+    let counted = checks::numbers(session, &format!("SELECT count(*) AS rows FROM {PREVIOUS}.{}", model.table().table())).await?;
+    Ok(counted.first().and_then(|rows| u64::try_from(*rows).ok()).unwrap_or(0))
 }
 
 /// How many units the table has, and how many of them are touched.

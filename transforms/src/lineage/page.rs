@@ -9,7 +9,7 @@ use pipeline_core::name::TableName;
 
 use super::picture::group;
 use super::{ColumnLineage, Direct, Influences, InputField, Lineage, ModelLineage};
-use crate::model::{DataTest, Model, ModelSet, PREVIOUS, Severity, TestKind};
+use crate::model::{DataTest, Model, ModelSet, PREVIOUS, Severity, TestKind, spell_age};
 
 /// An extracted table, and what its source calls it.
 #[derive(Debug, Clone)]
@@ -70,7 +70,8 @@ impl Page<'_> {
         }
         let (Some(step), Some(whole)) = (self.lineage.step(model.table()), self.lineage.to_sources(model.table())) else { return };
         self.rows(text, step);
-        line(text, &format!("- **In the warehouse:** {}", layout(model)));
+        let place = if model.is_view { "not there: a view, which is not stored".to_owned() } else { layout(model) };
+        line(text, &format!("- **In the warehouse:** {place}"));
         text.push_str("\n| column | type | unit | what it means | made of | in the sources |\n|---|---|---|---|---|---|\n");
         for column in &contract.columns {
             let name = column.name.as_str();
@@ -272,6 +273,13 @@ fn asked(test: &DataTest) -> String {
             format!("{} is in {} of {}", code(column.as_str()), code(to_column.as_str()), link(to_table))
         }
         TestKind::NoRows { .. } => test.name.clone(),
+        TestKind::Freshness { column, max_age_us } => {
+            format!("the newest {} is at most {} old", code(column.as_str()), spell_age(*max_age_us))
+        }
+        TestKind::RowCount { .. } => "as many rows as former runs let expect".to_owned(),
+        TestKind::Distribution { column, measure, .. } => {
+            format!("the {} of {} is what former runs let expect", measure.words(), code(column.as_str()))
+        }
     }
 }
 

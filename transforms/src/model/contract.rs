@@ -4,7 +4,7 @@
 //! description = "Orders, typed and with their money settled"
 //! grain = "one row per order"
 //! key = ["order_id"]
-//! materialization = "full"             # or incremental, with a section [incremental]
+//! materialization = "full"             # or incremental, with a section [incremental], or view
 //!
 //! [publication]
 //! of = "coverage_orders"               # destinations have this model in the place of that one, under its name
@@ -20,7 +20,7 @@
 //! description = "…"
 //!
 //! [[tests]]
-//! kind = "accepted_values"             # unique, not_null, accepted_values, range, relationship, no_rows
+//! kind = "accepted_values"             # see [`super::data_test`]
 //! column = "status"
 //! values = ["delivered", "cancelled"]
 //! severity = "warn"                    # error if not given
@@ -36,76 +36,10 @@ use pipeline_core::load::{Distribution, Layout};
 use pipeline_core::name::{ColumnName, TableName};
 use serde::Deserialize;
 
+use super::data_test::{DataTest, DeclaredTest};
 use super::incremental::{Declared, Incremental};
 use super::position;
 use crate::errors::MODEL_FILE;
-
-/// What a data test does when rows fail it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The result is not published.
-    #[default]
-    Error,
-    /// The run says so and goes on.
-    Warn,
-}
-
-/// A condition on a model's result.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DataTest {
-    /// Its name in messages, such as `accepted_values(status)`.
-    pub name: String,
-    /// What it asks.
-    pub kind: TestKind,
-    /// What failing it does.
-    pub severity: Severity,
-}
-
-/// What a data test asks. NULL passes all of them but `NotNull`.
-#[derive(Debug, Clone, PartialEq)]
-pub enum TestKind {
-    /// No two rows have the same values in these columns.
-    Unique {
-        /// The columns.
-        columns: Vec<ColumnName>,
-    },
-    /// The column has no NULL.
-    NotNull {
-        /// The column.
-        column: ColumnName,
-    },
-    /// The column has only these values.
-    AcceptedValues {
-        /// The column.
-        column: ColumnName,
-        /// The values, as SQL literals.
-        values: Vec<String>,
-    },
-    /// The column's values lie between two, both included.
-    Range {
-        /// The column.
-        column: ColumnName,
-        /// The least, as an SQL literal.
-        min: Option<String>,
-        /// The greatest, as an SQL literal.
-        max: Option<String>,
-    },
-    /// Each value is also in a column of another table.
-    Relationship {
-        /// The column.
-        column: ColumnName,
-        /// The other table, which the model must read.
-        to_table: TableName,
-        /// Its column.
-        to_column: ColumnName,
-    },
-    /// A query over the result gives no rows.
-    NoRows {
-        /// The query; it names the result as the model.
-        sql: String,
-    },
-}
 
 pub(super) struct ModelContract {
     pub(super) contract: Contract,
@@ -115,6 +49,7 @@ pub(super) struct ModelContract {
     pub(super) tests: Vec<DataTest>,
     pub(super) incremental: Option<Incremental>,
     pub(super) published_form_of: Option<TableName>,
+    pub(super) is_view: bool,
 }
 
 #[derive(Deserialize)]
@@ -134,13 +69,15 @@ struct File {
 }
 
 /// How a model is made. A contract names one so that none is ever implied.
-#[derive(Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Materialization {
     /// Computed whole each time; what differs from the table as it stands is what moves on.
     Full,
     /// Computed for the units that changed rows touch; the result is the same.
     Incremental,
+    /// Not stored: the statement stands in the place of its name wherever that is read.
+    View,
 }
 
 #[derive(Deserialize)]
@@ -165,22 +102,6 @@ struct DeclaredColumn {
     not_null: bool,
     unit: Option<String>,
     description: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DeclaredTest {
-    kind: String,
-    name: Option<String>,
-    #[serde(default)]
-    severity: Severity,
-    column: Option<String>,
-    columns: Option<Vec<String>>,
-    values: Option<Vec<toml::Value>>,
-    min: Option<toml::Value>,
-    max: Option<toml::Value>,
-    to: Option<String>,
-    sql: Option<String>,
 }
 
 impl ModelContract {
@@ -231,16 +152,18 @@ impl ModelContract {
             return Err(Problem::Text("a model needs a key: what identifies a row".to_owned(), Some("key".to_owned())));
         }
         let layout = layout(&contract, file.redshift)?;
-        let tests = file.tests.into_iter().map(|test| data_test(&contract, test)).collect::<Result<_, _>>()?;
+        let tests = file.tests.into_iter().map(|test| DataTest::build(&contract, test)).collect::<Result<_, _>>()?;
         let near = |what: &str| Some(what.to_owned());
+        let is_view = file.materialization == Materialization::View;
         let incremental = match (file.materialization, file.incremental) {
-            (Materialization::Full, None) => None,
+            (Materialization::Full | Materialization::View, None) => None,
             (Materialization::Incremental, Some(declared)) => {
                 let built = Incremental::build(&contract, declared).map_err(|problem| Problem::Text(problem, near("[incremental]")))?;
                 Some(built)
             }
-            (Materialization::Full, Some(_)) => {
-                let problem = "[incremental] is there, but materialization is \"full\"".to_owned();
+            (Materialization::Full | Materialization::View, Some(_)) => {
+                let kind = if is_view { "view" } else { "full" };
+                let problem = format!("[incremental] is there, but materialization is \"{kind}\"");
                 return Err(Problem::Text(problem, near("[incremental]")));
             }
             (Materialization::Incremental, None) => {
@@ -249,11 +172,11 @@ impl ModelContract {
             }
         };
         let published_form_of = file.publication.map(|publication| TableName::model(&publication.of)).transpose()?;
-        Ok(Self { contract, grain: file.grain, units, layout, tests, incremental, published_form_of })
+        Ok(Self { contract, grain: file.grain, units, layout, tests, incremental, published_form_of, is_view })
     }
 }
 
-enum Problem {
+pub(super) enum Problem {
     /// What is wrong, and a text of the file that it stands near.
     Text(String, Option<String>),
     Error(Error),
@@ -273,7 +196,7 @@ fn names(texts: &[String]) -> Result<Vec<ColumnName>> {
     texts.iter().map(|text| ColumnName::new(text)).collect()
 }
 
-fn existing(contract: &Contract, what: &str, name: &str) -> Result<ColumnName, Problem> {
+pub(super) fn existing(contract: &Contract, what: &str, name: &str) -> Result<ColumnName, Problem> {
     let name = ColumnName::new(name)?;
     match contract.column(&name) {
         Some(_) => Ok(name),
@@ -298,66 +221,10 @@ fn layout(contract: &Contract, declared: Warehouse) -> Result<Layout, Problem> {
     Ok(Layout { distribution, sort })
 }
 
-fn literal(value: &toml::Value) -> Result<String, Problem> {
-    match value {
-        toml::Value::String(text) => Ok(format!("'{}'", text.replace('\'', "''"))),
-        toml::Value::Integer(number) => Ok(number.to_string()),
-        toml::Value::Float(number) if number.is_finite() => Ok(format!("{number:?}")),
-        toml::Value::Boolean(truth) => Ok(truth.to_string()),
-        _ => Err(Problem::Text("a test's value is not a text, a number or a truth value".to_owned(), Some("[[tests]]".to_owned()))),
-    }
-}
-
-fn data_test(contract: &Contract, declared: DeclaredTest) -> Result<DataTest, Problem> {
-    let kind_name = declared.kind;
-    let lacks = |what: &str| Problem::Text(format!("a test of kind \"{kind_name}\" needs `{what}`"), Some("[[tests]]".to_owned()));
-    let column = |column: Option<String>| existing(contract, "a test", &column.ok_or_else(|| lacks("column"))?);
-    let (about, kind) = match kind_name.as_str() {
-        "unique" => {
-            let columns = declared.columns.or(declared.column.map(|column| vec![column])).ok_or_else(|| lacks("columns"))?;
-            let columns = columns.iter().map(|name| existing(contract, "a test", name)).collect::<Result<Vec<_>, _>>()?;
-            (columns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "), TestKind::Unique { columns })
-        }
-        "not_null" => {
-            let column = column(declared.column)?;
-            (column.to_string(), TestKind::NotNull { column })
-        }
-        "accepted_values" => {
-            let column = column(declared.column)?;
-            let values = declared.values.ok_or_else(|| lacks("values"))?.iter().map(literal).collect::<Result<_, _>>()?;
-            (column.to_string(), TestKind::AcceptedValues { column, values })
-        }
-        "range" => {
-            let column = column(declared.column)?;
-            let min = declared.min.as_ref().map(literal).transpose()?;
-            let max = declared.max.as_ref().map(literal).transpose()?;
-            if min.is_none() && max.is_none() {
-                return Err(lacks("min"));
-            }
-            (column.to_string(), TestKind::Range { column, min, max })
-        }
-        "relationship" => {
-            let column = column(declared.column)?;
-            let to = declared.to.ok_or_else(|| lacks("to"))?;
-            let (to_table, to_column) = to.rsplit_once('.').ok_or_else(|| lacks("to"))?;
-            (format!("{column}, {to}"), TestKind::Relationship { column, to_table: to_table.parse()?, to_column: to_column.parse()? })
-        }
-        "no_rows" => {
-            let sql = declared.sql.ok_or_else(|| lacks("sql"))?;
-            (declared.name.clone().ok_or_else(|| lacks("name"))?, TestKind::NoRows { sql })
-        }
-        other => {
-            let problem = format!("\"{other}\" is no kind of test: unique, not_null, accepted_values, range, relationship, no_rows");
-            return Err(Problem::Text(problem, Some("[[tests]]".to_owned())));
-        }
-    };
-    let name = declared.name.unwrap_or_else(|| format!("{kind_name}({about})"));
-    Ok(DataTest { name, kind, severity: declared.severity })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::data_test::{Measure, Severity, TestKind};
     use crate::model::incremental::Rows;
 
     const GOOD: &str = r#"
@@ -439,6 +306,49 @@ rows = "all"
         assert_eq!(contract.tests[0].kind, TestKind::AcceptedValues { column: ColumnName::new("status").unwrap(), values });
         assert_eq!(contract.tests[0].severity, Severity::Warn);
         assert_eq!(contract.tests[1].name, "relationship(status, shop.states.name)");
+    }
+
+    #[test]
+    fn tests_against_time_and_former_runs_say_what_they_need() {
+        let tests = r#"
+[columns.placed_at]
+type = "timestamp"
+description = "When"
+[[tests]]
+kind = "freshness"
+column = "placed_at"
+max_age = "36h"
+[[tests]]
+kind = "row_count"
+severity = "warn"
+[[tests]]
+kind = "distribution"
+column = "total"
+measure = "mean"
+deviations = 8
+"#;
+        let text = format!("{GOOD}{tests}");
+        let found = parse(&text).unwrap().tests.split_off(2);
+        let names: Vec<&str> = found.iter().map(|test| test.name.as_str()).collect();
+        assert_eq!(names, ["freshness(placed_at)", "row_count", "distribution(total, mean)"]);
+        let column = |name: &str| ColumnName::new(name).unwrap();
+        assert_eq!(found[0].kind, TestKind::Freshness { column: column("placed_at"), max_age_us: 36 * 3_600_000_000 });
+        assert_eq!(found[1].kind, TestKind::RowCount { deviations: 5.0 });
+        assert_eq!(found[2].kind, TestKind::Distribution { column: column("total"), measure: Measure::Mean, deviations: 8.0 });
+        for (from, to, words) in [
+            ("max_age = \"36h\"", "", "needs `max_age`"),
+            ("max_age = \"36h\"", "max_age = \"soon\"", "not a duration"),
+            ("column = \"placed_at\"", "column = \"total\"", "decimal(18,2)"),
+            ("column = \"total\"\nmeasure", "column = \"status\"\nmeasure", "no numbers"),
+            ("measure = \"mean\"", "", "needs `measure`"),
+            ("measure = \"mean\"", "measure = \"spread\"", "spread"),
+            ("deviations = 8", "deviations = 0", "`deviations`"),
+        ] {
+            let changed = text.replace(from, to);
+            assert_ne!(changed, text, "{from}");
+            let Err(error) = parse(&changed) else { panic!("{to} was accepted") };
+            assert!(format!("{error:?}").contains(words), "{to}: {error:?}");
+        }
     }
 
     #[test]

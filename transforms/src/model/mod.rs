@@ -6,6 +6,7 @@
 //! graph. `FROM segments.rules` and `FROM segments.matches` are the rules of segments: see [`rules`].
 
 mod contract;
+mod data_test;
 mod graph;
 mod incremental;
 pub mod rules;
@@ -23,7 +24,8 @@ use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
 use sha2::{Digest, Sha256};
 
-pub use contract::{DataTest, Severity, TestKind};
+pub(crate) use data_test::spell_age;
+pub use data_test::{DataTest, Measure, Severity, TestKind};
 pub use incremental::{CHANGED, CHANGED_ROWS, CHANGED_UNITS, Dependence, Incremental, Rows};
 
 use crate::errors::{MODEL_FILE, MODEL_INPUT};
@@ -47,6 +49,10 @@ pub struct Model {
     pub file: PathBuf,
     /// The tables it reads, without its own former result.
     pub inputs: Vec<TableName>,
+    /// Those of them that are stored, and in the place of views the stored tables that these read.
+    pub stored: Vec<TableName>,
+    /// Whether it is not stored itself: its statement stands in the place of its name wherever that is read.
+    pub is_view: bool,
     /// Whether it reads its own former result.
     pub uses_previous: bool,
     /// Contracts of other models whose former results it reads: models that are made from it.
@@ -66,7 +72,12 @@ pub struct Model {
     /// The model whose published form this one is.
     pub published_form_of: Option<TableName>,
     /// Changes exactly when statement, contract, the parameters it asks for, or the key of hashes it computes change.
+    /// Changes exactly when statement, contract, the parameters it asks for, the key of hashes it computes, or a view that it reads change.
     pub digest: String,
+    /// The same without views.
+    own_digest: String,
+    /// Whether its statement hashes with the privacy key.
+    pub uses_key: bool,
 }
 
 impl Model {
@@ -82,6 +93,8 @@ impl Model {
         ModelNode {
             contract: self.contract.clone(),
             inputs: self.inputs.clone(),
+            stored: self.stored.clone(),
+            is_view: self.is_view,
             digest: self.digest.clone(),
             uses_as_of: self.uses_as_of,
             incremental_by: self.incremental.as_ref().map(|incremental| incremental.by.clone()),
@@ -102,6 +115,12 @@ impl Model {
         if let Some(incremental) = &declared.incremental {
             incremental.check(&table, &mut statement, &contract_file)?;
         }
+        let unknown_outside = statement.reads.iter().find(|read| matches!(read.schema(), PREVIOUS | SEGMENTS));
+        if let Some(read) = unknown_outside.filter(|_| declared.is_view) {
+            return Err(Error::new(&MODEL_FILE, format!("model \"{table}\" cannot be a view"))
+                .caused_by(format!("file \"{}\"", file.display()))
+                .caused_by(format!("its statement reads \"{read}\", which is known only while a run makes a table")));
+        }
         let mut inputs = Vec::new();
         let mut uses_previous = false;
         let mut former = Vec::new();
@@ -120,12 +139,15 @@ impl Model {
             hash.update(part);
         }
         add_asked(&mut hash, &statement.parameters, statement.uses_key, parameters, key);
+        let digest = hex::encode(hash.finalize());
         let model = Self {
             contract: declared.contract,
             grain: declared.grain,
             sql,
             file: file.to_path_buf(),
+            stored: inputs.clone(),
             inputs,
+            is_view: declared.is_view,
             uses_previous,
             former: Vec::new(),
             rules,
@@ -135,7 +157,9 @@ impl Model {
             units: declared.units,
             layout: declared.layout,
             published_form_of: declared.published_form_of,
-            digest: hex::encode(hash.finalize()),
+            own_digest: digest.clone(),
+            digest,
+            uses_key: statement.uses_key,
         };
         Ok((model, former))
     }
@@ -180,6 +204,7 @@ impl ModelSet {
         }
         let mut set = Self { models: graph::ordered(models)? };
         set.find_former(&former)?;
+        set.look_through_views()?;
         set.check_published_forms()?;
         Ok(set)
     }
@@ -194,6 +219,8 @@ impl ModelSet {
                 "of which there is another one"
             } else if forms().any(|(base, _)| base.table() == of) {
                 "which is one itself"
+            } else if model.is_view {
+                "and a view, which destinations do not have"
             } else {
                 continue;
             };
@@ -215,16 +242,17 @@ impl ModelSet {
         let rules = Arc::new(rules);
         for model in self.models.iter_mut().filter(|model| model.rules.is_some()) {
             let mut hash = Sha256::new();
-            hash.update(&model.digest);
+            hash.update(&model.own_digest);
             hash.update(rules.digest_text());
             add_asked(&mut hash, &rules.statement.parameters, rules.statement.uses_key, parameters, key);
-            model.digest = hex::encode(hash.finalize());
+            model.own_digest = hex::encode(hash.finalize());
             model.uses_as_of |= rules.statement.uses_as_of;
             let inputs: BTreeSet<TableName> = model.inputs.iter().chain(&rules.statement.reads).cloned().collect();
             model.inputs = inputs.into_iter().collect();
             model.rules = Some(Arc::clone(&rules));
         }
         self.models = graph::ordered(self.models)?;
+        self.look_through_views()?;
         Ok(self)
     }
 
@@ -234,16 +262,47 @@ impl ModelSet {
             let (table, file) = (self.models[at].table().clone(), self.models[at].file.clone());
             let later = graph::made_from(&self.models, &table);
             let contracts = former.get(&table).into_iter().flatten().map(|other| {
-                let found = self.get(other).filter(|_| later.contains(other));
+                let found = self.get(other).filter(|model| later.contains(other) && !model.is_view);
                 found.map(|model| model.contract.clone()).ok_or_else(|| {
                     Error::new(&MODEL_INPUT, format!("model \"{table}\" reads \"{PREVIOUS}.{}\" in \"{}\"", other.table(), file.display()))
                         .hint(format!(
-                            "A model reads former results of its own ({PREVIOUS}.{}) and of models that are made from it.",
+                            "A model reads former results of its own ({PREVIOUS}.{}) and of models that are made from it; a view has none.",
                             table.table()
                         ))
                 })
             });
             self.models[at].former = contracts.collect::<Result<_>>()?;
+        }
+        Ok(())
+    }
+
+    /// Lets what a model reads through views be its own: the stored tables, the now, and what changes its digest.
+    fn look_through_views(&mut self) -> Result<()> {
+        for at in 0..self.models.len() {
+            let (before, rest) = self.models.split_at_mut(at);
+            let Some(model) = rest.first_mut() else { continue };
+            let views: Vec<&Model> = before.iter().filter(|other| other.is_view && model.inputs.contains(other.table())).collect();
+            if let (Some(view), Some(_)) = (views.first(), &model.incremental) {
+                let view = view.table();
+                return Err(Error::new(&MODEL_FILE, format!("model \"{}\" cannot be incremental", model.table()))
+                    .caused_by(format!("file \"{}\"", model.file.with_extension("toml").display()))
+                    .caused_by(format!("its statement reads \"{view}\", which is a view: nothing stored tells which of its rows changed"))
+                    .hint(format!(
+                        "Let the statement read what \"{view}\" reads, or let one of the two be `materialization = \"full\"`."
+                    )));
+            }
+            let is_view = |input: &TableName| views.iter().any(|view| view.table() == input);
+            let mut stored: BTreeSet<TableName> = model.inputs.iter().filter(|input| !is_view(input)).cloned().collect();
+            let mut hash = Sha256::new();
+            hash.update(&model.own_digest);
+            for view in &views {
+                stored.extend(view.stored.iter().cloned());
+                model.uses_as_of |= view.uses_as_of;
+                model.uses_key |= view.uses_key;
+                hash.update(&view.digest);
+            }
+            model.stored = stored.into_iter().collect();
+            model.digest = if views.is_empty() { model.own_digest.clone() } else { hex::encode(hash.finalize()) };
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod restriction;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod view;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -79,10 +79,16 @@ const MODELS: &[(&str, &str, usize, &[(&str, &str)])] = &[
 ];
 
 async fn project(folder: &Path) -> LakeModels {
+    project_with(folder, &[]).await
+}
+
+/// The same with some of the models as views.
+async fn project_with(folder: &Path, views: &[&str]) -> LakeModels {
     for (name, sql, keys, columns) in MODELS {
         std::fs::write(folder.join(format!("{name}.sql")), sql).unwrap();
+        let kind = if views.contains(name) { "view" } else { "full" };
         let key: Vec<String> = columns.iter().take(*keys).map(|(name, _)| format!("\"{name}\"")).collect();
-        let mut text = format!("description = \"d\"\ngrain = \"g\"\nkey = [{}]\nmaterialization = \"full\"\n", key.join(", "));
+        let mut text = format!("description = \"d\"\ngrain = \"g\"\nkey = [{}]\nmaterialization = \"{kind}\"\n", key.join(", "));
         for (column, data_type) in *columns {
             text.push_str(&format!("[columns.{column}]\ntype = \"{data_type}\"\ndescription = \"d\"\n"));
         }
@@ -118,7 +124,9 @@ async fn project(folder: &Path) -> LakeModels {
     for model in models.models() {
         let provider = made(&session, &model.sql).await;
         session.register_table(TableName::MARTS, model.table().table(), Arc::clone(&provider));
-        tables.insert(model.table().clone(), provider);
+        if !model.is_view {
+            tables.insert(model.table().clone(), provider);
+        }
     }
     LakeModels::new(models, engine, Arc::new(InMemory(tables)), sources)
 }
@@ -182,4 +190,21 @@ async fn rows_are_followed_through_groups_joins_windows_and_unions() {
         assert!(error.message().contains(words), "{error:?}");
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_view_is_a_step_like_a_stored_model() {
+    let folders = ["stored", "view"].map(|name| std::env::temp_dir().join(format!("pipeline-why-{name}-{}", std::process::id())));
+    for folder in &folders {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let (stored, with_view) = (project(&folders[0]).await, project_with(&folders[1], &["sales"]).await);
+    for (table, key) in [("towns", vec!["ULM"]), ("largest", vec!["Ulm"]), ("findings", vec!["6", "large"]), ("sales", vec!["2"])] {
+        let expected = found(&stored, table, &key).await;
+        assert!(!expected.0.is_empty(), "{table}");
+        assert_eq!(found(&with_view, table, &key).await, expected, "{table}");
+    }
+    for folder in &folders {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

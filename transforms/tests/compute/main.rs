@@ -3,6 +3,8 @@
 
 mod parts;
 mod project;
+mod standards;
+mod views;
 
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
 use pipeline_core::contract::DELETED_COLUMN;
-use pipeline_core::model::Models;
+use pipeline_core::model::{Models, Standard};
 use pipeline_core::name::TableName;
 use pipeline_transforms::errors::{MEMORY, MODEL_CYCLE, MODEL_FILE, MODEL_INPUT, MODEL_SCHEMA, MODEL_TEST, SQL, VALUE};
 
@@ -67,7 +69,7 @@ async fn rows_are_compared_bit_by_bit_and_null_by_null() {
     project.put("lab.measures", measures(&after));
     project.put("facts", measures(&before));
     let models = project.models().unwrap();
-    let computed = models.compute(&table("facts"), project.as_of(), None).await.unwrap();
+    let computed = models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap();
     assert_eq!(computed.rows, 7);
     assert_eq!(computed.changes.schema(), contract(&models, "facts").changes_schema());
     let changes: Vec<_> = computed.changes.try_collect().await.unwrap();
@@ -86,10 +88,12 @@ async fn the_first_result_is_all_new_and_the_same_again_is_no_change() {
     let project = Project::new(&[("facts", SELECT, CONTRACT)], 64);
     project.put("lab.measures", measures(&[(2, None, None), (1, Some(0.5), Some("ż"))]));
     let models = project.models().unwrap();
-    let first: Vec<_> = models.compute(&table("facts"), project.as_of(), None).await.unwrap().changes.try_collect().await.unwrap();
+    let first: Vec<_> =
+        models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap().changes.try_collect().await.unwrap();
     assert_eq!(signs(&first), ["+1", "+2"]);
     project.put("facts", measures(&[(1, Some(0.5), Some("ż")), (2, None, None)]));
-    let again: Vec<_> = models.compute(&table("facts"), project.as_of(), None).await.unwrap().changes.try_collect().await.unwrap();
+    let again: Vec<_> =
+        models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap().changes.try_collect().await.unwrap();
     assert!(signs(&again).is_empty(), "{again:?}");
     let whole: Vec<_> = models.export(&table("facts")).await.unwrap().try_collect().await.unwrap();
     assert_eq!(whole.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
@@ -105,7 +109,8 @@ async fn a_column_that_the_table_lacks_makes_every_row_with_a_value_a_change() {
     let narrow = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
     project.put("facts", Arc::new(MemTable::try_new(schema, vec![vec![narrow]]).unwrap()));
     let models = project.models().unwrap();
-    let changes: Vec<_> = models.compute(&table("facts"), project.as_of(), None).await.unwrap().changes.try_collect().await.unwrap();
+    let changes: Vec<_> =
+        models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap().changes.try_collect().await.unwrap();
     assert_eq!(signs(&changes), ["+1"]);
 }
 
@@ -120,7 +125,7 @@ async fn what_does_not_fit_in_memory_spills() {
     project.put("lab.labels", measures(&rows));
     project.put("facts", measures(&rows[..100_000]));
     let models = project.models().unwrap();
-    let computed = models.compute(&table("facts"), project.as_of(), None).await.unwrap();
+    let computed = models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap();
     assert_eq!(computed.rows, 120_000);
     let changes: Vec<_> = computed.changes.try_collect().await.unwrap();
     let signs = signs(&changes);
@@ -134,7 +139,7 @@ async fn memory_that_is_too_small_for_anything_is_named() {
     let project = Project::with_memory(&[("facts", "SELECT id, measure, label FROM lab.measures ORDER BY label", CONTRACT)], 1000);
     project.put("lab.measures", measures(&[(1, None, None); 1]));
     let models = project.models().unwrap();
-    let error = models.compute(&table("facts"), project.as_of(), None).await.unwrap_err();
+    let error = models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap_err();
     assert_eq!(error.code(), &MEMORY, "{error:?}");
 }
 
@@ -168,7 +173,7 @@ sql = "SELECT * FROM facts WHERE id = 1"
     );
     let models = project.models().unwrap();
     models.check(&[table("facts")].into()).await.unwrap_err();
-    let error = models.compute(&table("facts"), project.as_of(), None).await.unwrap_err();
+    let error = models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap_err();
     assert_eq!(error.code(), &MODEL_TEST);
     let text = format!("{error:?}");
     for words in [
@@ -182,10 +187,10 @@ sql = "SELECT * FROM facts WHERE id = 1"
     assert!(!text.contains("accepted_values") && !text.contains("secret"), "{text}");
 
     project.put("lab.measures", measures(&[(2, Some(1.0), Some("a")), (3, None, None)]));
-    assert!(models.compute(&table("facts"), project.as_of(), None).await.unwrap().warnings.is_empty());
+    assert!(models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap().warnings.is_empty());
     project.put("lab.labels", measures(&[(1, None, Some("a")), (2, None, Some("c"))]));
     project.put("lab.measures", measures(&[(2, Some(1.0), Some("c"))]));
-    let warnings = models.compute(&table("facts"), project.as_of(), None).await.unwrap().warnings;
+    let warnings = models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap().warnings;
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].contains("accepted_values(label)") && warnings[0].contains("1 rows"), "{warnings:?}");
     assert_eq!(project.spilled(), 0);
@@ -195,7 +200,7 @@ sql = "SELECT * FROM facts WHERE id = 1"
 async fn a_key_that_is_null_is_refused() {
     let project = Project::new(&[("facts", "SELECT nullif(id, 2) AS id, measure, label FROM lab.measures", CONTRACT)], 64);
     project.put("lab.measures", measures(&[(1, None, None), (2, None, None)]));
-    let error = project.models().unwrap().compute(&table("facts"), project.as_of(), None).await.unwrap_err();
+    let error = project.models().unwrap().compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap_err();
     assert!(format!("{error:?}").contains("test \"not_null(id)\" fails for 1 rows"), "{error:?}");
 }
 
@@ -203,7 +208,7 @@ async fn a_key_that_is_null_is_refused() {
 async fn a_value_that_cannot_be_computed_is_not_shown() {
     let project = Project::new(&[("facts", "SELECT id, CAST(label AS DOUBLE) AS measure, label FROM lab.measures", CONTRACT)], 64);
     project.put("lab.measures", measures(&[(1, None, Some("anna@example.com"))]));
-    let error = project.models().unwrap().compute(&table("facts"), project.as_of(), None).await.unwrap_err();
+    let error = project.models().unwrap().compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap_err();
     assert_eq!(error.code(), &VALUE, "{error:?}");
     assert!(!format!("{error:?}").contains("anna"), "{error:?}");
 }
@@ -213,7 +218,7 @@ async fn differences_from_the_contract_are_listed() {
     let sql = "SELECT CAST(id AS INT) AS id, label, measure, 1 AS extra FROM lab.measures";
     let project = Project::new(&[("facts", sql, CONTRACT)], 64);
     project.put("lab.measures", measures(&[]));
-    let error = project.models().unwrap().compute(&table("facts"), project.as_of(), None).await.unwrap_err();
+    let error = project.models().unwrap().compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap_err();
     assert_eq!(error.code(), &MODEL_SCHEMA);
     let text = format!("{error:?}");
     for words in [
@@ -236,7 +241,7 @@ async fn mistakes_in_a_statement_are_shown_with_their_line() {
         let project = Project::new(&[("facts", sql, CONTRACT)], 64);
         project.put("lab.measures", measures(&[]));
         let error = match project.models() {
-            Ok(models) => models.compute(&table("facts"), project.as_of(), None).await.unwrap_err(),
+            Ok(models) => models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap_err(),
             Err(error) => error,
         };
         assert_eq!(error.code(), &SQL, "{error:?}");
@@ -277,7 +282,7 @@ async fn what_nobody_makes_is_named() {
 
     let project = Project::new(&[("facts", SELECT, CONTRACT)], 64);
     let models = project.models().unwrap();
-    let error = models.compute(&table("facts"), project.as_of(), None).await.unwrap_err();
+    let error = models.compute(&table("facts"), project.as_of(), None, &Standard::default()).await.unwrap_err();
     assert_eq!(error.code(), &MODEL_INPUT);
     assert!(
         error.message().contains("\"lab.measures\"") || error.causes().iter().any(|cause| cause.contains("\"lab.measures\"")),

@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt;
 use pipeline_core::ledger::Basis;
-use pipeline_core::model::Models;
+use pipeline_core::model::{Models, Standard};
 use pipeline_transforms::compute::PartsBounds;
 use pipeline_transforms::errors::{MODEL_FILE, MODEL_INPUT, MODEL_SCHEMA, MODEL_TEST, SQL};
 use pipeline_transforms::lake::LakeModels;
@@ -45,7 +45,7 @@ fn project(contract: &str) -> Project {
 
 async fn compute(project: &Project, since: Option<&Basis>) -> (Vec<String>, String, Basis) {
     let models = project.models().unwrap();
-    let computed = models.compute(&table("facts"), project.as_of(), since).await.unwrap();
+    let computed = models.compute(&table("facts"), project.as_of(), since, &Standard::default()).await.unwrap();
     let own = models.state(&table("facts")).await.unwrap().unwrap();
     let changes: Vec<_> = computed.changes.try_collect().await.unwrap();
     (signs(&changes), computed.note, Basis { read: computed.read, own })
@@ -125,7 +125,7 @@ async fn what_is_not_as_recorded_makes_the_model_whole() {
     // More rows than are held in memory: each of the six as it was and as it is.
     for (changed_rows_max, reason) in [(11, "more than 11 rows changed"), (12, "6 of 6 units by id are touched")] {
         let models = project.models().unwrap().bounded_by(PartsBounds { changed_rows_max, ..PartsBounds::default() });
-        let computed = models.compute(&table("facts"), project.as_of(), Some(&basis)).await.unwrap();
+        let computed = models.compute(&table("facts"), project.as_of(), Some(&basis), &Standard::default()).await.unwrap();
         assert_eq!(computed.note, format!("computed whole: {reason}"));
     }
 }
@@ -172,7 +172,7 @@ max = 100
         ]),
     );
     let models = project.models().unwrap();
-    let error = models.compute(&table("facts"), project.as_of(), Some(&basis)).await.unwrap_err();
+    let error = models.compute(&table("facts"), project.as_of(), Some(&basis), &Standard::default()).await.unwrap_err();
     assert_eq!(error.code(), &MODEL_TEST);
     assert!(format!("{error:?}").contains("test \"unique(measure)\" fails for 1 keys"), "{error:?}");
     project.put(
@@ -186,7 +186,7 @@ max = 100
             (6, Some(101.0), None),
         ]),
     );
-    let error = models.compute(&table("facts"), project.as_of(), Some(&basis)).await.unwrap_err();
+    let error = models.compute(&table("facts"), project.as_of(), Some(&basis), &Standard::default()).await.unwrap_err();
     assert!(format!("{error:?}").contains("test \"range(measure)\" fails for 1 rows"), "{error:?}");
 }
 
@@ -197,7 +197,7 @@ async fn what_only_warns_is_told_each_time_also_of_rows_that_were_not_computed()
     let (_, _, basis) = compute(&project, None).await;
     let warnings = async |rows: u64| {
         let models = project.models().unwrap();
-        let computed = models.compute(&table("facts"), project.as_of(), Some(&basis)).await.unwrap();
+        let computed = models.compute(&table("facts"), project.as_of(), Some(&basis), &Standard::default()).await.unwrap();
         assert_eq!(computed.rows, rows, "{}", computed.note);
         computed.warnings.join("\n")
     };

@@ -13,6 +13,8 @@ use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
 use pipeline_core::config::Config;
 use pipeline_core::contract::{Contract, DELETED_COLUMN};
+use pipeline_core::ledger::Measured;
+use pipeline_core::model::Standard;
 use pipeline_core::name::TableName;
 use pipeline_core::window::Timestamp;
 use pipeline_transforms::compute::{Parts, PartsBounds};
@@ -37,6 +39,8 @@ pub(crate) struct Runner<'a> {
     implied: BTreeSet<TableName>,
     /// What each model was last made from.
     made_from: BTreeMap<TableName, MadeFrom>,
+    /// What the latest computation of touched units only measured of the whole table.
+    measured: Option<Measured>,
     /// Computations of touched units only, and those in which nothing was touched.
     pub(crate) in_parts: u32,
     pub(crate) untouched: u32,
@@ -62,6 +66,7 @@ impl<'a> Runner<'a> {
             changes: BTreeMap::new(),
             implied: BTreeSet::new(),
             made_from: BTreeMap::new(),
+            measured: None,
             in_parts: 0,
             untouched: 0,
             is_brief: false,
@@ -120,7 +125,7 @@ impl<'a> Runner<'a> {
             }
             Step::Fails { table, code, words } => {
                 let model = self.models.get(table).ok_or("no such model")?;
-                match self.session().compute(model, None).await {
+                match self.session().compute(model, None, &Standard::default()).await {
                     Ok(_) => return Err(format!("model {table} should fail with {code}")),
                     Err(error) => {
                         let error = format!("{error:?}");
@@ -170,6 +175,7 @@ impl<'a> Runner<'a> {
         }
         let session = self.session();
         let before = self.tables.get(table).cloned();
+        self.measured = None;
         let changes = self.compute(&session, model, before.clone()).await?;
         let after = match before {
             None => rows_of(model, &changes)?,
@@ -221,13 +227,18 @@ impl<'a> Runner<'a> {
             }
         }
         let unbounded = PartsBounds { units_share_max: f64::INFINITY, changed_rows_max: usize::MAX };
-        match session.compute_parts(model, incremental, Arc::clone(current), &differences, unbounded).await.map_err(text)? {
+        match session
+            .compute_parts(model, incremental, Arc::clone(current), &differences, unbounded, &Standard::default())
+            .await
+            .map_err(text)?
+        {
             Parts::Computed(computed) => {
                 if computed.rows > 0 {
                     self.in_parts += 1;
                 } else {
                     self.untouched += 1;
                 }
+                self.measured = Some(computed.measured);
                 computed.changes.try_collect().await.map_err(text)
             }
             Parts::Whole(reason) => Err(format!("model {} was not computed in parts: {reason:?}", model.table())),
@@ -242,7 +253,12 @@ impl<'a> Runner<'a> {
             if !lines(&again).is_empty() {
                 return Err(format!("computed again, model {} changes: {}", model.table(), lines(&again).join("; ")));
             }
-            let whole = rows_of(model, &compute(session, model, None).await?)?;
+            let computed = session.compute(model, None, &Standard::default()).await.map_err(text_of)?;
+            let measured = computed.measured;
+            if let Some(in_parts) = self.measured.as_ref().filter(|in_parts| !is_same(in_parts, &measured)) {
+                return Err(format!("model {}: in parts {in_parts:?} is measured, and {measured:?} of the whole", model.table()));
+            }
+            let whole = rows_of(model, &computed.changes.try_collect::<Vec<_>>().await.map_err(text_of)?)?;
             session.register_table("after", "rows", Arc::clone(after));
             let mut after = lines(&collect(session, "SELECT * FROM after.rows").await?);
             let mut whole = lines(&whole);
@@ -277,6 +293,13 @@ fn text_of(error: pipeline_core::error::Error) -> String {
     format!("{error:?}")
 }
 
+/// Whether two measurements are of the same rows: means of them may be summed in another order.
+fn is_same(one: &Measured, other: &Measured) -> bool {
+    let is_near =
+        |(name, number): (&String, &f64)| other.columns.get(name).is_some_and(|near| (near - number).abs() <= number.abs() * 1e-9);
+    one.rows == other.rows && one.columns.len() == other.columns.len() && one.columns.iter().all(is_near)
+}
+
 /// The table before, without the keys that changed, and the changed rows that are there.
 fn applied(model: &Model) -> String {
     let columns: Vec<String> = model.contract.columns.iter().map(|column| format!("\"{}\"", column.name)).collect();
@@ -291,7 +314,7 @@ fn applied(model: &Model) -> String {
 
 async fn compute(session: &Session, model: &Model, current: Option<Arc<dyn TableProvider>>) -> Result<Vec<RecordBatch>, String> {
     let text = |error: pipeline_core::error::Error| format!("{error:?}");
-    let computed = session.compute(model, current).await.map_err(text)?;
+    let computed = session.compute(model, current, &Standard::default()).await.map_err(text)?;
     if let Some(warning) = computed.warnings.first() {
         // Scripts give odd rows on purpose; what only warns is not theirs to test.
         tracing::debug!(%warning);
