@@ -19,7 +19,7 @@ for argument in "$@"; do
     esac
 done
 
-# All parts use one profile and the whole workspace, so that each finds what the part before it has built.
+# All parts use one profile, the whole workspace and all features, so that each finds what the part before it has built.
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 
 parts=()
@@ -52,6 +52,7 @@ run() {
     printf '\n== %s  %s\n' "$(date -u +%H:%M:%SZ)" "$part"
     "$@"
     parts+=("$(printf '%6d s  %s' "$((SECONDS - begun))" "$part")")
+    printf '   %s free\n' "$(df -Pk . | awk 'NR == 2 { printf "%.1f GB", $4 / 1048576 }')"
 }
 
 # Shows a command's output and keeps it for the summary. The command's own exit code counts (pipefail).
@@ -60,15 +61,15 @@ tests() {
 }
 
 if [ -n "$quick" ]; then
-    run 'unit tests' tests cargo test --workspace --locked --no-fail-fast --lib --bins
+    run 'unit tests' tests cargo test --workspace --all-features --locked --no-fail-fast --lib --bins
     exit 0
 fi
 
 run 'services' bash tests/services.sh
 run 'format' cargo fmt --all --check
-run 'lints' cargo clippy --workspace --all-targets --locked -- --deny warnings
-run 'build' cargo build --workspace --bins --tests --locked
-run 'unit tests' tests cargo test --workspace --locked --no-fail-fast --lib --bins
-run 'documentation examples' tests cargo test --workspace --locked --doc
-run 'end-to-end tests' tests cargo test --workspace --locked --no-fail-fast --test '*'
-run 'documentation' env RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked --quiet
+run 'lints' cargo clippy --workspace --all-features --all-targets --locked -- --deny warnings
+run 'build' cargo build --workspace --all-features --bins --tests --locked
+run 'unit tests' tests cargo test --workspace --all-features --locked --no-fail-fast --lib --bins
+run 'documentation examples' tests cargo test --workspace --all-features --locked --doc
+run 'end-to-end tests' tests cargo test --workspace --all-features --locked --no-fail-fast --test '*'
+run 'documentation' env RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --all-features --no-deps --locked --quiet

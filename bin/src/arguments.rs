@@ -3,8 +3,10 @@
 use clap::builder::styling::{AnsiColor, Effects, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use cluster::{ClusterArguments, ClusterCommand, ExecutorArguments, SchedulerArguments};
 pub(crate) use maps::{CoverageArguments, CoverageCommand, MapArguments, MapFormat, SimulateArguments};
 
+mod cluster;
 mod maps;
 
 const STYLES: Styles = Styles::styled()
@@ -140,6 +142,8 @@ pub(crate) enum Command {
     Map(MapArguments),
     /// Tries what a store more or less would change
     Coverage(CoverageArguments),
+    /// Runs a machine of the cluster that computes models
+    Cluster(ClusterArguments),
     /// Shows and checks the configuration
     Config(ConfigArguments),
     /// Makes a realistic data set with its answers

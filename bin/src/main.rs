@@ -76,6 +76,7 @@ async fn dispatch(arguments: Arguments, printer: Printer) -> pipeline_core::erro
         Command::Quarantine(arguments) => commands::quarantine::quarantine(&global, printer, arguments).await,
         Command::Map(arguments) => commands::map::map(&global, printer, arguments).await,
         Command::Coverage(arguments) => commands::coverage::coverage(&global, printer, arguments).await,
+        Command::Cluster(arguments) => commands::cluster::cluster(&global, printer, arguments).await,
         Command::Config(arguments) => commands::config::config(&global, printer, arguments).await,
         Command::Demo(arguments) => commands::demo::demo(&global, printer, arguments).await,
     }

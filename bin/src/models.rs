@@ -14,13 +14,14 @@ use pipeline_core::model::{Computed, ModelNode, Models, Standard};
 use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::window::Timestamp;
-use pipeline_loaders::lake::{Commit, Lake};
+use pipeline_loaders::lake::{Commit, Lake, LakeFile, PinnedFiles};
 use pipeline_transforms::compute::Verdict;
 use pipeline_transforms::lake::LakeModels as OverTables;
 use pipeline_transforms::lineage::Lineage;
 use pipeline_transforms::model::rules::Rules;
 use pipeline_transforms::model::{ModelSet, TestKind};
-use pipeline_transforms::session::{Difference, EmptyTable, Engine, Options, Pinned, Session, TableProvider, Tables};
+use pipeline_transforms::session::{Cluster, Difference, EmptyTable, Engine, Options, Pinned, Session, TableProvider, Tables};
+use pipeline_transforms::stored::{DataFile, Files, Stored};
 use pipeline_transforms::why::Why;
 
 /// The lake's tables as the query engine opens them.
@@ -28,6 +29,26 @@ use pipeline_transforms::why::Why;
 struct LakeTables {
     lake: Arc<Lake>,
     names: Vec<TableName>,
+    /// Whether a cluster has to be able to read them too.
+    are_shared: bool,
+}
+
+impl LakeTables {
+    /// A table as it stands now, with its files if others have to find them.
+    async fn shared(&self, table: &TableName) -> Result<Option<Pinned>> {
+        let Some(PinnedFiles { state, rows, files }) = self.lake.pin_files(table).await? else { return Ok(None) };
+        let rows = match files {
+            Some(files) => {
+                let files = files.into_iter().map(|LakeFile { path, bytes, rows }| DataFile { path, bytes, rows }).collect();
+                // A store is known by scheme and host; what follows stands in the files' paths.
+                let url = self.lake.store().0;
+                let store = format!("{}://{}", url.scheme(), url.authority());
+                Arc::new(Stored::new(rows, Files { store, files })) as Arc<dyn TableProvider>
+            }
+            None => rows,
+        };
+        Ok(Some(Pinned { state, rows }))
+    }
 }
 
 #[async_trait]
@@ -37,7 +58,10 @@ impl Tables for LakeTables {
     }
 
     async fn open(&self, table: &TableName) -> Result<Option<Arc<dyn TableProvider>>> {
-        self.lake.provider(table).await
+        match self.are_shared {
+            true => Ok(self.shared(table).await?.map(|pinned| pinned.rows)),
+            false => self.lake.provider(table).await,
+        }
     }
 
     async fn state(&self, table: &TableName) -> Result<Option<String>> {
@@ -45,7 +69,10 @@ impl Tables for LakeTables {
     }
 
     async fn pin(&self, table: &TableName) -> Result<Option<Pinned>> {
-        Ok(self.lake.pin(table).await?.map(|(state, rows)| Pinned { state, rows }))
+        match self.are_shared {
+            true => self.shared(table).await,
+            false => Ok(self.lake.pin(table).await?.map(|(state, rows)| Pinned { state, rows })),
+        }
     }
 
     async fn difference(&self, table: &TableName, since: &str, now: &str) -> Result<Option<Difference>> {
@@ -103,7 +130,12 @@ impl LakeModels {
         let engine = engine(config, key)?;
         let (url, store) = lake.store();
         engine.register_store(&url, store);
-        let inner = OverTables::new(models, engine, Arc::new(LakeTables { lake: Arc::clone(&lake), names }), sources(config));
+        let inner = OverTables::new(
+            models,
+            engine,
+            Arc::new(LakeTables { lake: Arc::clone(&lake), names, are_shared: config.cluster.is_used }),
+            sources(config),
+        );
         Ok(Self { nodes: inner.nodes().to_vec(), inner: Arc::new(inner), lake })
     }
 
@@ -247,11 +279,17 @@ fn declared(config: &Config, key: Option<&PrivacyKey>) -> Result<ModelSet> {
 
 fn engine(config: &Config, key: Option<PrivacyKey>) -> Result<Engine> {
     let settings = config.project.settings;
-    Engine::new(Options {
+    let engine = Engine::new(Options {
         memory_limit_bytes: usize::try_from(settings.memory_limit_bytes / 4).unwrap_or(usize::MAX),
         spill_directory: Path::new(&config.place(&config.project.work)).join("models"),
         target_partitions: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         parameters: config.parameters.clone(),
         key,
+    })?;
+    Ok(match (&config.cluster.scheduler, config.cluster.is_used) {
+        (Some(scheduler), true) => {
+            engine.with_cluster(Cluster { scheduler: format!("http://{scheduler}"), partitions: config.cluster.partitions })
+        }
+        _ => engine,
     })
 }

@@ -144,6 +144,13 @@ impl Project {
         Ok(Arc::new(Secrets::new(&self.config.folder, self.aws().await?)))
     }
 
+    /// The key of keyed hashes, if one is configured.
+    #[cfg(feature = "cluster")]
+    pub(crate) async fn key(&self) -> Result<Option<PrivacyKey>> {
+        let secrets = self.secrets().await?;
+        self.privacy_key(&secrets).await
+    }
+
     async fn privacy_key(&self, secrets: &Secrets) -> Result<Option<PrivacyKey>> {
         match &self.config.project.privacy.key {
             Some(secret) => Ok(Some(PrivacyKey::new(secrets.fetch(secret).await?.as_bytes()))),
@@ -184,7 +191,7 @@ impl Project {
         Ok(Storage::open(&place, &self.aws().await?, self.kms_key()?.as_deref()).await?.landing())
     }
 
-    async fn lake(&self) -> Result<Arc<Lake>> {
+    pub(crate) async fn lake(&self) -> Result<Arc<Lake>> {
         let place = self.config.place(&self.config.project.lake);
         let storage = Storage::open(&place, &self.aws().await?, self.kms_key()?.as_deref()).await?;
         let settings = self.config.project.settings;

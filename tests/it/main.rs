@@ -5,8 +5,11 @@
 mod again;
 mod architecture;
 mod capture;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod continued;
 mod cut;
+mod deploy;
 mod emptied;
 #[path = "../../transforms/tests/models/equations.rs"]
 mod equations;

@@ -12,6 +12,7 @@
 //! | [`OtlpReceiver`] | rotel, which prints the spans it receives |
 //! | [`Pooler`] | PgBouncer in front of a PostgreSQL server |
 //! | [`Browser`] | Chromium, driven by ChromeDriver |
+//! | [`Cluster`] | scheduler and executors of the program itself |
 //! | [`FaultProxy`] | a TCP relay that can be cut, in this process |
 //!
 //! Everything ends with its value, and with this process however it ends: a watcher outside kills what is left and removes
@@ -27,6 +28,7 @@ pub mod metadata;
 pub mod place;
 
 mod certificates;
+mod cluster;
 mod http;
 mod mongo;
 mod mongo_relay;
@@ -45,6 +47,7 @@ mod signature;
 pub use answers::Answers;
 pub use browser::Browser;
 pub use certificates::Certificates;
+pub use cluster::Cluster;
 pub use mongo::Mongo;
 pub use mongo_relay::MongoRelay;
 pub use opensearch::OpenSearch;

@@ -115,6 +115,14 @@ pub static WHY: Code = Code {
     remedy: "Name a model and the values of its key, in the order that docs/reference/marts.md shows.",
 };
 
+/// A cluster cannot be used, or failed.
+pub static CLUSTER: Code = Code {
+    name: "E-CLUSTER",
+    kind: ErrorKind::Unavailable,
+    meaning: "The cluster that models are computed on cannot be reached or failed; nothing was published.",
+    remedy: "Check `scheduler` in [cluster], that its scheduler and executors run with this configuration, and their logs; or set engine = \"local\".",
+};
+
 /// Every code of this crate.
 pub const CODES: &[&Code] = &[
     &MODEL_FILE,
@@ -130,6 +138,7 @@ pub const CODES: &[&Code] = &[
     &MEMORY,
     &STORAGE,
     &WHY,
+    &CLUSTER,
 ];
 
 /// Whether the memory limit is what an error is about.

@@ -35,6 +35,8 @@
 //! [`pipeline_core::model::Models::compute`] for each model.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::string_slice))]
 
+#[cfg(feature = "cluster")]
+pub mod cluster;
 mod compact;
 pub mod compute;
 pub mod errors;
@@ -44,4 +46,5 @@ pub mod lineage;
 pub mod model;
 mod pool;
 pub mod session;
+pub mod stored;
 pub mod why;

@@ -30,6 +30,8 @@ use pipeline_core::turns::Turns;
 use pipeline_core::window::Timestamp;
 
 use crate::compact::CompactBelowSorts;
+#[cfg(not(feature = "cluster"))]
+use crate::errors::CLUSTER;
 use crate::errors::{STORAGE, failure};
 use crate::functions::{self, bound::Bindings};
 use crate::model::{Model, ModelSet};
@@ -59,6 +61,15 @@ pub struct Options {
     pub parameters: BTreeMap<String, String>,
     /// The key of `keyed_hash`.
     pub key: Option<PrivacyKey>,
+}
+
+/// A cluster as those who use it know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Where its scheduler is: `http://host:port`.
+    pub scheduler: String,
+    /// Into how many parts a stage of a statement is cut, so many executors' processors can work on it at once.
+    pub partitions: usize,
 }
 
 /// The tables that statements can read, opened when a statement names them.
@@ -111,6 +122,7 @@ pub struct Engine {
     /// The same stores and files, with the memory cut for a statement that runs alone.
     alone: Arc<RuntimeEnv>,
     turns: Turns,
+    cluster: Option<Arc<Cluster>>,
 }
 
 impl Engine {
@@ -131,7 +143,13 @@ impl Engine {
             .with_memory_pool(Arc::new(PartedPool::new(options.memory_limit_bytes)))
             .build_arc()
             .map_err(|error| failure(what(), error))?;
-        Ok(Self { options: Arc::new(options), runtime, alone, turns: Turns::default() })
+        Ok(Self { options: Arc::new(options), runtime, alone, turns: Turns::default(), cluster: None })
+    }
+
+    /// The same engine, which has a cluster compute whole models.
+    #[must_use]
+    pub fn with_cluster(self, cluster: Cluster) -> Self {
+        Self { cluster: Some(Arc::new(cluster)), ..self }
     }
 
     /// What the engine was made with.
@@ -160,6 +178,37 @@ impl Engine {
     }
 
     fn context(&self, bindings: &Arc<Bindings>, catalog: &Arc<LakeCatalog>, joins: JoinsBy) -> SessionContext {
+        let runtime = match joins {
+            JoinsBy::Hash => &self.runtime,
+            JoinsBy::Merge => &self.alone,
+        };
+        let state = SessionStateBuilder::new()
+            .with_config(self.config(joins))
+            .with_runtime_env(Arc::clone(runtime))
+            .with_default_features()
+            .with_physical_optimizer_rule(Arc::new(CompactBelowSorts))
+            .build();
+        fill(SessionContext::new_with_state(state), bindings, catalog)
+    }
+
+    #[cfg(feature = "cluster")]
+    fn distributed_context(
+        &self,
+        cluster: &Cluster,
+        bindings: &Arc<Bindings>,
+        catalog: &Arc<LakeCatalog>,
+        joins: JoinsBy,
+    ) -> Result<SessionContext> {
+        let context = crate::cluster::context(cluster, self.config(joins), joins, Arc::clone(&self.runtime), bindings.key.clone())?;
+        Ok(fill(context, bindings, catalog))
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    fn distributed_context(&self, _: &Cluster, _: &Arc<Bindings>, _: &Arc<LakeCatalog>, _: JoinsBy) -> Result<SessionContext> {
+        Err(Error::new(&CLUSTER, "models cannot be computed on a cluster").caused_by("this program was built without clusters"))
+    }
+
+    fn config(&self, joins: JoinsBy) -> SessionConfig {
         let batch_rows = (self.options.memory_limit_bytes / BATCH_SHARE_BYTES).clamp(BATCH_ROWS_MIN, BATCH_ROWS_MAX);
         let mut config = SessionConfig::new()
             .with_target_partitions(match joins {
@@ -201,26 +250,20 @@ impl Engine {
         // What a window has brought together by some columns needs no further exchange to be grouped by more of them, and keeps
         // its order: such groups are made one after the other.
         settings.optimizer.subset_repartition_threshold = 1;
-        let runtime = match joins {
-            JoinsBy::Hash => &self.runtime,
-            JoinsBy::Merge => &self.alone,
-        };
-        let state = SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(Arc::clone(runtime))
-            .with_default_features()
-            .with_physical_optimizer_rule(Arc::new(CompactBelowSorts))
-            .build();
-        let context = SessionContext::new_with_state(state);
-        context.register_catalog(CATALOG, Arc::clone(catalog) as Arc<dyn CatalogProvider>);
-        for function in functions::all(bindings) {
-            context.register_udf(function);
-        }
-        for function in functions::windows() {
-            context.register_udwf(function);
-        }
-        context
+        config
     }
+}
+
+/// Makes the catalog and the functions known to a context.
+fn fill(context: SessionContext, bindings: &Arc<Bindings>, catalog: &Arc<LakeCatalog>) -> SessionContext {
+    context.register_catalog(CATALOG, Arc::clone(catalog) as Arc<dyn CatalogProvider>);
+    for function in functions::all(bindings) {
+        context.register_udf(function);
+    }
+    for function in functions::windows() {
+        context.register_udwf(function);
+    }
+    context
 }
 
 /// How equal keys find each other. Hash joins are faster, but hold one side in memory; sort-merge joins spill.
@@ -286,6 +329,16 @@ impl Session {
     pub(crate) fn joining_by(&self, joins: JoinsBy) -> Self {
         let context = self.engine.context(&self.bindings, &self.catalog, joins);
         Self { context, ..self.clone() }
+    }
+
+    /// The same tables and functions with statements that a cluster computes; None if there is no cluster.
+    ///
+    /// # Errors
+    /// [`CLUSTER`](crate::errors::CLUSTER) if this program was built without clusters.
+    pub(crate) fn distributed(&self, joins: JoinsBy) -> Result<Option<Self>> {
+        let Some(cluster) = &self.engine.cluster else { return Ok(None) };
+        let context = self.engine.distributed_context(cluster, &self.bindings, &self.catalog, joins)?;
+        Ok(Some(Self { context, ..self.clone() }))
     }
 
     /// The same session with a catalog of its own, so that what it registers is seen by nobody else.

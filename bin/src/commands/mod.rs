@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod backfill;
+pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod coverage;
 pub(crate) mod demo;

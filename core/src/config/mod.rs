@@ -6,6 +6,7 @@
 //!
 //! Precedence: flag, then environment, then the profile's section, then the rest of the file, then the default.
 
+mod cluster;
 mod kind;
 pub mod layers;
 mod project;
@@ -17,6 +18,7 @@ mod units;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use cluster::{Address, Cluster};
 pub use kind::{KindError, Options};
 pub use layers::{Layers, Origin, Override};
 pub use project::{Privacy, Project, Settings};
@@ -85,6 +87,8 @@ pub struct Config {
     pub pipelines: BTreeMap<String, PipelineConfig>,
     /// Rules of segments, the one that wins first.
     pub segments: Vec<SegmentRule>,
+    /// Where models are computed, if not here.
+    pub cluster: Cluster,
     /// Amazon Web Services: region, endpoint, credentials; read by those who speak to it.
     pub aws: Options,
     /// Traces: where to send them; read by who sends.
@@ -155,12 +159,27 @@ impl Config {
             segments.push(SegmentRule::read(&name, section)?);
         }
         segments.sort_by(|one, other| other.priority.cmp(&one.priority).then_with(|| one.name.cmp(&other.name)));
+        let cluster = Cluster::read(root.section("cluster")?, project.uses_cluster)?;
         let aws = root.section("aws")?;
         let telemetry = root.section("telemetry")?;
         let openlineage = root.section("openlineage")?;
         root.end()?;
         let profile = layers.profile().map(str::to_owned);
-        Ok(Self { folder, profile, project, parameters, sources, destinations, pipelines, segments, aws, telemetry, openlineage, layers })
+        Ok(Self {
+            folder,
+            profile,
+            project,
+            parameters,
+            sources,
+            destinations,
+            pipelines,
+            segments,
+            cluster,
+            aws,
+            telemetry,
+            openlineage,
+            layers,
+        })
     }
 
     /// The pipeline of that name.

@@ -66,6 +66,8 @@ pub struct Project {
     pub models: String,
     /// Whether the configuration names that folder itself: then it must be there.
     pub models_are_named: bool,
+    /// Whether a cluster computes the models.
+    pub uses_cluster: bool,
     /// "Now" for models; None: when the run begins.
     pub as_of: Option<Timestamp>,
     /// The share of rows that may be rejected.
@@ -102,6 +104,15 @@ impl Project {
             attempts_max: small(section.number("attempts")?, 4),
         };
         let models = section.text("models")?;
+        let uses_cluster = match section.text("engine")?.as_deref() {
+            None | Some("local") => false,
+            Some("ballista") => true,
+            Some(other) => {
+                return Err(section
+                    .error("engine", format!("there is no engine \"{other}\""))
+                    .hint("Use \"local\", which is this process, or \"ballista\", the cluster of [cluster]."));
+            }
+        };
         let mut privacy = section.section("privacy")?;
         let hashed = || ["email", "phone", "first_name", "last_name", "name"].map(str::to_owned).to_vec();
         let privacy = {
@@ -118,6 +129,7 @@ impl Project {
             work: section.text("work")?.unwrap_or_else(|| ".pipeline/work".to_owned()),
             models_are_named: models.is_some(),
             models: models.unwrap_or_else(|| "sql".to_owned()),
+            uses_cluster,
             as_of,
             rejected_share_max: section.share("max_rejected")?.unwrap_or(REJECTED_SHARE_DEFAULT),
             settings,

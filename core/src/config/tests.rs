@@ -162,3 +162,28 @@ fn rules_of_segments_that_contradict_themselves_are_refused() {
     let source = FILE.replace("sources.shop", "sources.segments");
     assert!(load(&source, None, &[]).unwrap_err().message().contains("a source cannot be called"));
 }
+
+#[test]
+fn a_cluster_is_used_where_the_engine_says_so() {
+    let config = load(FILE, None, &[]).unwrap();
+    assert!(!config.cluster.is_used);
+    assert_eq!(config.cluster.scheduler, None);
+    let engine = FILE.replace("memory_limit =", "engine = \"ballista\"\nmemory_limit =");
+    let error = load(&engine, None, &[]).unwrap_err();
+    assert_eq!(error.code(), &CONFIG);
+    assert!(error.remedy().contains("[cluster]"), "{error}");
+    let cluster = load(&format!("{engine}\n[cluster]\nscheduler = \"host:50050\"\n"), None, &[]).unwrap().cluster;
+    assert_eq!((cluster.is_used, cluster.partitions), (true, 16));
+    assert_eq!(cluster.scheduler.unwrap().to_string(), "host:50050");
+    assert!(load(&FILE.replace("memory_limit =", "engine = \"spark\"\nmemory_limit ="), None, &[]).is_err());
+}
+
+#[test]
+fn addresses_are_host_and_port() {
+    for good in ["localhost:1", "10.0.0.1:50050", "[::1]:50050", "scheduler.internal:65535"] {
+        assert_eq!(Address::parse(good).unwrap().to_string(), good);
+    }
+    for bad in ["", "host", "host:", ":1", "host:0", "host:65536", "http://host:1", "::1:5", "a/b:1"] {
+        assert_eq!(Address::parse(bad), None, "{bad}");
+    }
+}

@@ -12,6 +12,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::{Expr, ident, lit};
 use deltalake::delta_datafusion::DeltaCdfTableProvider;
 use deltalake::{DeltaTable, DeltaTableError, TableProperty};
+use object_store::path::Path;
 use pipeline_core::error::Result;
 use pipeline_core::name::TableName;
 use sha2::{Digest, Sha256};
@@ -27,6 +28,28 @@ const DIGEST_BYTES: usize = 16;
 
 /// Rows of one of two versions of a table, where they may differ; None where there are none.
 pub type Side = Option<Arc<dyn TableProvider>>;
+
+/// A table in one of its states, and where its rows lie.
+#[derive(Debug)]
+pub struct PinnedFiles {
+    /// The state's name.
+    pub state: String,
+    /// The rows.
+    pub rows: Arc<dyn TableProvider>,
+    /// The files that hold them.
+    pub files: Option<Vec<LakeFile>>,
+}
+
+/// A Parquet file of a table, all of whose rows are rows of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LakeFile {
+    /// Its path in the lake's store.
+    pub path: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its rows, if the log tells.
+    pub rows: Option<u64>,
+}
 
 impl Lake {
     /// Names the table's state: its version, and a digest over its files, because a table that was restored counts its versions anew. None if it
@@ -49,6 +72,37 @@ impl Lake {
         let Some(table) = self.table(name).await? else { return Ok(None) };
         let state = state(&table).map_err(|error| unreadable(name, &error))?;
         Ok(Some((state, self.provider_of(&table, name).await?)))
+    }
+
+    /// The table's files in the store of [`Lake::store`], beside its state and its rows in it. No files where rows of them are struck out, which only
+    /// other writers do: then they do not hold the table.
+    ///
+    /// # Errors
+    /// [`LAKE`](super::LAKE) and kin.
+    pub async fn pin_files(&self, name: &TableName) -> Result<Option<PinnedFiles>> {
+        let Some(table) = self.table(name).await? else { return Ok(None) };
+        let failed = |error: DeltaTableError| unreadable(name, &error);
+        let state = state(&table).map_err(failed)?;
+        let place =
+            Path::from_url_path(self.url(name)?.path()).map_err(|_| unreadable(name, &DeltaTableError::generic("it has no path")))?;
+        let data = table.snapshot().map_err(failed)?.log_data();
+        let mut files = Some(Vec::new());
+        for file in data.iter() {
+            if file.deletion_vector_descriptor().is_some() {
+                files = None;
+                break;
+            }
+            let path = place.parts().chain(file.object_store_path().parts().collect::<Vec<_>>()).collect::<Path>();
+            let known = LakeFile {
+                path: path.to_string(),
+                bytes: u64::try_from(file.size()).unwrap_or_default(),
+                rows: file.num_records().map(|rows| rows as u64),
+            };
+            if let Some(files) = &mut files {
+                files.push(known);
+            }
+        }
+        Ok(Some(PinnedFiles { state, rows: self.provider_of(&table, name).await?, files }))
     }
 
     /// Rows that two states may differ in: those of the former, then those of the latter. A row that is on both sides stands for nothing. None if one

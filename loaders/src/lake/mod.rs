@@ -41,7 +41,7 @@ use pipeline_core::turns::Turns;
 use url::Url;
 
 pub use codes::{CODES, LAKE, LAKE_DENIED, LAKE_HISTORY, LAKE_KEY, LAKE_MEMORY};
-pub use difference::Side;
+pub use difference::{LakeFile, PinnedFiles, Side};
 pub use history::Commit;
 
 use codes::delta_error;

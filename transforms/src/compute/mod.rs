@@ -31,7 +31,7 @@ use pipeline_core::ledger::Measured;
 use pipeline_core::model::{Computed, Standard};
 use pipeline_core::name::TableName;
 
-use crate::errors::{MODEL_INPUT, MODEL_SCHEMA, failure, is_memory};
+use crate::errors::{MEMORY, MODEL_INPUT, MODEL_SCHEMA, failure, is_memory};
 use crate::model::{Dependence, Incremental, Model, ModelSet, PREVIOUS};
 use crate::session::{JoinsBy, Session};
 use spilled::Spilled;
@@ -181,6 +181,11 @@ impl Session {
     /// Runs a plan into files. If it finds too little memory, it is run again alone, with joins that spill.
     async fn spill(&self, model: &Model, plan: &Plan<'_>) -> Result<Spilled> {
         let what = || format!("model \"{}\" could not be computed", model.table());
+        if matches!(plan, Plan::Statement(_))
+            && let Some(there) = self.distributed(JoinsBy::Hash)?
+        {
+            return self.spill_from_cluster(model, plan, there).await;
+        }
         let first = {
             let _turn = self.engine().turns().beside_others().await;
             let frame = Box::pin(plan.frame(self)).await?;
@@ -198,6 +203,19 @@ impl Session {
         }
     }
 
+    /// Has a cluster run a plan, and writes what it gives into files. Where its executors find too little memory, they join by sorting.
+    async fn spill_from_cluster(&self, model: &Model, plan: &Plan<'_>, there: Self) -> Result<Spilled> {
+        let frame = Box::pin(plan.frame(&there)).await?;
+        let error = match Box::pin(Spilled::write(self, model, frame)).await {
+            Ok(spilled) => return Ok(spilled),
+            Err(error) => distributed_failure(model, error),
+        };
+        let Some(patient) = self.distributed(JoinsBy::Merge)?.filter(|_| error.code() == &MEMORY) else { return Err(error) };
+        tracing::info!(model = %model.table(), "not enough memory on the cluster, trying again with joins that spill");
+        let frame = Box::pin(plan.frame(&patient)).await?;
+        Box::pin(Spilled::write(self, model, frame)).await.map_err(|error| distributed_failure(model, error))
+    }
+
     /// The model's statement, planned, checked against the contract and cast to its exact types.
     pub(crate) async fn plan(&self, model: &Model) -> Result<DataFrame> {
         let what = || format!("model \"{}\" could not be planned", model.table());
@@ -206,6 +224,14 @@ impl Session {
         check_schema(model, frame.schema().inner())?;
         typed(frame, &model.contract.schema(), Missing::IsError).map_err(|error| failure(what(), error))
     }
+}
+
+fn distributed_failure(model: &Model, error: DataFusionError) -> Error {
+    let what = format!("model \"{}\" could not be computed on the cluster", model.table());
+    #[cfg(feature = "cluster")]
+    return crate::cluster::failure(what, error);
+    #[cfg(not(feature = "cluster"))]
+    failure(what, error)
 }
 
 /// What is run into files.

@@ -46,6 +46,14 @@ pub const DESCRIPTIONS: &[Description] = &[
 /// Functions that read a parameter by name, as [`crate::model`] looks for them in a statement.
 pub(crate) const PARAMETER_FUNCTIONS: &[&str] = &["parameter", "parameter_text", "parameter_int", "parameter_ints"];
 
+/// Functions that give what a run fixes; on another machine they would give something else.
+#[cfg(feature = "cluster")]
+pub(crate) const BOUND: &[&str] = &["as_of", "parameter", "parameter_text", "parameter_int", "parameter_ints"];
+
+/// The function that the privacy key is bound to.
+#[cfg(feature = "cluster")]
+pub(crate) const KEYED: &str = "keyed_hash";
+
 /// What the functions of this subject are bound to.
 #[derive(Debug, Clone)]
 pub struct Bindings {
