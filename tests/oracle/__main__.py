@@ -38,8 +38,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 MARTS = {
     mart.__name__: mart
     for mart in (
-        base.customer_first_orders, base.orders, base.order_items, base.order_status_events, base.payments, base.deliveries, base.customers, base.stores,
-        base.loyalty_ledger, coverage.coverage_orders, coverage.coverage_stores, coverage.coverage_gaps, coverage.coverage_orders_published,
+        base.customer_first_orders, base.orders, base.order_items, base.order_status_events, base.payments, base.deliveries, base.customers,
+        base.customers_history, base.stores, base.loyalty_ledger, coverage.coverage_orders, coverage.coverage_stores, coverage.coverage_gaps, coverage.coverage_orders_published,
         coverage.coverage_gaps_published,
         personalization.customer_features, personalization.customer_values, personalization.category_affinities,
         personalization.customer_preferences, personalization.birthdays_due, segments.discounts_due,
@@ -47,6 +47,9 @@ MARTS = {
         operations.operations_hourly, operations.customer_order_history, operations.finance_reconciliation, operations.loyalty_liability,
     )
 }  # fmt: skip
+
+# Marts whose former rows count.
+PREVIOUS = ("customers_history", "offers", "discounts_due")
 
 # What the answers list keys by.
 KEYS = {
@@ -63,8 +66,8 @@ class World:
         self.sources, self.key, self.as_of, self.marts = sources, key, as_of, {}
         self.parameters = {name: str(value) for name, value in configuration["parameters"].items()}
         self.rules = configuration.get("segments", {})
-        # What two marts go by besides the sources: themselves, as they stood before the run.
-        self.previous_offers, self.previous_discounts = previous
+        # What some marts go by besides the sources: marts as they stood before the run.
+        self.previous = previous
         sources.stores_by_id = {row["id"]: row for row in sources.stores}
 
 
@@ -87,7 +90,7 @@ def arguments():
     parser.add_argument("--as-of", required=True, help="what the run called now, in RFC 3339")
     parser.add_argument("--lake", type=Path, help="the lake's folder")
     parser.add_argument("--answers", type=Path, help="answers.json of the dumps")
-    parser.add_argument("--before", type=Path, help="the lake as it stood before the run, for what was granted earlier")
+    parser.add_argument("--before", type=Path, help="the lake as it stood before the run, for what was granted and known earlier")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter other than the configuration's")
     parser.add_argument("--values", action="store_true", help="show values of made-up data, not only keys")
     options = parser.parse_args()
@@ -153,9 +156,8 @@ def main():
         return 1
 
     begun = time.monotonic()
-    granting = [mart for mart in ("offers", "discounts_due") if options.before and mart in declared]
-    before = {mart: lake.rows(options.before / "marts" / mart, columns_of(declared[mart])) for mart in granting}
-    previous = (before.get("offers", []), before.get("discounts_due", []))
+    known = {mart for mart in PREVIOUS if options.before and mart in declared}
+    previous = {mart: lake.rows(options.before / "marts" / mart, columns_of(declared[mart])) if mart in known else [] for mart in PREVIOUS}
     world = World(Sources(options.dumps), configuration, key, instant(options.as_of), previous)
     for mart, make in MARTS.items():
         if mart in declared:

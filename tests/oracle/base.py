@@ -152,6 +152,47 @@ def customers(world):
     return made
 
 
+def customers_history(world):
+    """Walks each customer's former states, as a diary is kept; the statement compares sets."""
+    columns = "email phone first_name last_name birth_date locale time_zone marketing_opt_in tags deleted_at tier".split()
+    states = {}
+    for row in sorted(world.previous["customers_history"], key=lambda row: row["valid_from"]):
+        states.setdefault(row["customer_id"], []).append(dict(row))
+    accounts = {row["customer_id"]: row for row in world.sources.accounts}
+    present = {row["customer_id"]: row for row in world.marts["customers"]}
+
+    for customer, diary in states.items():
+        last = diary[-1]
+        if customer in present or last["valid_to"] is not None:
+            continue
+        if last["valid_from"] < world.as_of:
+            last["valid_to"] = world.as_of
+        else:
+            diary.pop()
+
+    for customer, row in present.items():
+        diary = states.setdefault(customer, [])
+        state = {column: row[column] for column in columns}
+        holds = diary[-1] if diary and diary[-1]["valid_to"] is None else None
+        if holds is None:
+            registered = row["created_at"] if row["created_at"] is not None and row["created_at"] <= world.as_of else world.as_of
+            begun = max(world.as_of, diary[-1]["valid_to"]) if diary else registered
+            diary.append({"customer_id": customer, "valid_from": begun, "valid_to": None, **state})
+            continue
+        different = [column for column in columns if holds[column] != state[column]]
+        if not different:
+            continue
+        record = row if different != ["tier"] else accounts.get(customer, {})
+        told = record.get("updated_at")
+        begun = told if told is not None and holds["valid_from"] < told <= world.as_of else max(world.as_of, holds["valid_from"])
+        if begun > holds["valid_from"]:
+            holds["valid_to"] = begun
+            diary.append({"customer_id": customer, "valid_from": begun, "valid_to": None, **state})
+        else:
+            holds.update(state)
+    return [state for diary in states.values() for state in diary]
+
+
 def stores(world):
     columns = "name brand city country time_zone delivery_radius_m opened_on closed_on opening_hours updated_at".split()
     return [

@@ -233,7 +233,7 @@ def birthdays_due(world):
 
 def offers(world):
     nothing = {"rule": None, "discount_kind": None, "discount": None, "currency": None}
-    made = [{**nothing, **row} for row in world.previous_offers]
+    made = [{**nothing, **row} for row in world.previous["offers"]]
     codes = {row["offer_code"] for row in made}
     for row in world.marts["birthdays_due"]:
         # An offer that has begun within the last 330 days, for another birthday, was a greeting.
@@ -242,7 +242,7 @@ def offers(world):
             and offer["kind"] == "birthday"
             and offer["valid_from"] != row["valid_from"]
             and plus_days(row["today"], -330) <= offer["valid_from"] <= row["today"]
-            for offer in world.previous_offers
+            for offer in world.previous["offers"]
         )
         if row["offer_code"] not in codes and not greeted:
             made.append({

@@ -57,7 +57,7 @@ def words(rule, row):
 def candidates(world, rule, name, standing, today):
     """Those whom a rule is for and nothing keeps from it, with what they are expected to cost and to bring."""
     next_best = {row["customer_id"]: row["lift"] for row in world.marts["customer_preferences"] if row["kind"] == "next_best_category"}
-    offers = [row for row in world.previous_offers if row["customer_id"] in today]
+    offers = [row for row in world.previous["offers"] if row["customer_id"] in today]
     discounts = [row for row in offers if row["kind"] == "discount"]
     running = {row["customer_id"] for row in discounts if row["valid_to"] >= today[row["customer_id"]]}
     running |= {row["customer_id"] for row in standing}
@@ -104,7 +104,7 @@ def in_turn(rows):
 
 def discounts_due(world):
     today = {row["id"]: local_date(world.as_of, row["time_zone"]) for row in staying(world) if row["marketing_opt_in"]}
-    standing = [row for row in world.previous_discounts if row["customer_id"] in today and row["valid_to"] >= today[row["customer_id"]]]
+    standing = [row for row in world.previous["discounts_due"] if row["customer_id"] in today and row["valid_to"] >= today[row["customer_id"]]]
     made = list(standing)
     served = set()
     for name, rule in sorted(world.rules.items(), key=lambda pair: (-pair[1]["priority"], pair[0])):

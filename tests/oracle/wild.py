@@ -129,6 +129,13 @@ class Wild:
                 row["time_zone"] = changed.choice(("Pacific/Kiritimati", "Pacific/Honolulu"))
         return {**row, "updated_at": self.updated_ms(chance, changed)}
 
+    def account(self, number, customer):
+        chance, changed = Chance(self.seed, "account", number), self.changes("account", number, percent=40)
+        return {
+            "customer_id": customer, "tier": changed.choice(("gold", "silver", None)) if changed else "gold",
+            "points_balance": number, "joined_on": self.today, "updated_at": self.updated_ms(chance, changed),
+        }  # fmt: skip
+
     # ── Orders ──
 
     def placed_ms(self, chance, zone):
@@ -435,11 +442,8 @@ def write(source, target, seed, later):
     append(source, target, "payments.transactions", (row for fact in facts for row in wild.transactions(*fact)))
     append(source, target, "delivery.deliveries", (row for fact in facts for row in wild.deliveries(*fact)))
     append(source, target, "loyalty.ledger", (row for fact in facts for row in wild.entries(*fact)))
-    accounts = (
-        {"customer_id": customer, "tier": "gold", "points_balance": number, "joined_on": wild.today, "updated_at": wild.as_of_ms - DAY_MS}
-        for number, customer in enumerate([*wild.customers[::2], str(uuid.UUID(int=seed, version=4))])
-    )
-    append(source, target, "loyalty.accounts", accounts)
+    owners = [*wild.customers[::2], str(uuid.UUID(int=seed, version=4))]
+    append(source, target, "loyalty.accounts", (wild.account(number, customer) for number, customer in enumerate(owners)))
     print(f"added {len(made)} orders")
 
 
