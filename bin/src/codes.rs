@@ -6,7 +6,7 @@ use pipeline_core::error::Code;
 #[cfg_attr(not(test), expect(dead_code, reason = "the reference page is made by a test"))]
 pub(crate) fn all() -> Vec<&'static Code> {
     use pipeline_core::{config, contract, error, landing, ledger, load, name, quarantine, run, window};
-    let core: [&'static Code; 27] = [
+    let core: [&'static Code; 28] = [
         &error::BUG,
         &error::INTERRUPTED,
         &error::ARROW,
@@ -21,6 +21,7 @@ pub(crate) fn all() -> Vec<&'static Code> {
         &ledger::LEASE,
         &ledger::LEDGER,
         &load::FENCED,
+        &load::FORMER_LOST,
         &load::SCHEMA_CHANGE,
         &name::NAME,
         &quarantine::REJECTED,

@@ -10,7 +10,7 @@ use pipeline_core::config::Config;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::Result;
 use pipeline_core::ledger::Basis;
-use pipeline_core::model::{Computed, ModelNode, Models, Standard};
+use pipeline_core::model::{Computed, ModelNode, Models, Standard, Whole};
 use pipeline_core::name::TableName;
 use pipeline_core::privacy::PrivacyKey;
 use pipeline_core::window::Timestamp;
@@ -247,6 +247,10 @@ impl Models for LakeModels {
 
     async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>, standard: &Standard) -> Result<Computed> {
         self.inner.compute(table, as_of, since, standard).await
+    }
+
+    async fn whole_because(&self, table: &TableName, since: Option<&Basis>) -> Result<Option<Whole>> {
+        self.inner.whole_because(table, since).await
     }
 
     async fn still_holds(&self, table: &TableName, as_of: Timestamp) -> Result<Vec<String>> {

@@ -67,7 +67,7 @@ impl Connected {
     /// The tables and models with what each reads.
     pub(crate) fn graph(&self) -> BTreeMap<TableName, Vec<TableName>> {
         let tables = self.sources.tables().iter().map(|table| (table.clone(), Vec::new()));
-        let models = self.models.nodes().iter().map(|node| (node.contract.table.clone(), node.inputs.clone()));
+        let models = self.models.nodes().iter().map(|node| (node.contract.table.clone(), node.reads()));
         tables.chain(models).collect()
     }
 }
@@ -221,7 +221,7 @@ impl Project {
     pub(crate) async fn models_of(&self, pipeline: &str) -> Result<LakeModels> {
         self.config.pipeline(pipeline)?;
         let models = self.models_without_key().await?;
-        let models = if models.tests_hash() { self.models().await? } else { models };
+        let models = if models.tests_hash() || models.views_hash() { self.models().await? } else { models };
         Ok(models.narrowed(&self.made(pipeline, models.nodes())?))
     }
 

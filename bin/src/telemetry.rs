@@ -32,17 +32,17 @@ impl Telemetry {
     /// # Errors
     /// [`CONFIG`] if the endpoint cannot be used.
     pub(crate) fn start(verbose: u8, quiet: bool, endpoint: Option<&str>, colors: bool) -> Result<Self> {
-        // A cluster's scheduler warns at every stage that it has no measures of operators, which it is not given.
+        // What the crates of a cluster write holds plans with their constants, and errors with their values.
         let level = match (quiet, verbose) {
             (true, _) => "off",
-            (false, 0) => "error,pipeline_core=off",
+            (false, 0) => "error,pipeline_core=off,ballista_core=off,ballista_executor=off,ballista_scheduler=off",
             (false, 1) => {
                 "warn,pipeline=info,pipeline_core=info,pipeline_extractors=info,pipeline_loaders=info,pipeline_transforms=info,\
-                 ballista_scheduler=info,ballista_executor=info,ballista_scheduler::state::execution_stage=error"
+                 ballista_core=off,ballista_executor=off,ballista_scheduler=off"
             }
             (false, 2) => {
                 "info,pipeline=debug,pipeline_core=debug,pipeline_extractors=debug,pipeline_loaders=debug,pipeline_transforms=debug,\
-                 ballista_scheduler::state::execution_stage=error"
+                 ballista_core=off,ballista_executor=off,ballista_scheduler=off"
             }
             (false, _) => "debug",
         };

@@ -19,6 +19,15 @@ pub static FENCED: Code = Code {
     remedy: "Nothing is lost: the newer run has published. Look at `pipeline history` for it, then run again.",
 };
 
+/// A model that keeps what former runs made has lost it in the lake, and a destination still has it.
+pub static FORMER_LOST: Code = Code {
+    name: "E-FORMER-LOST",
+    kind: ErrorKind::Conflict,
+    meaning: "The lake has lost a table that only former runs could make (offers that were granted, states of customers), and a destination still has it. \
+              Made anew it would begin with nothing, and would take the destination's place.",
+    remedy: "Bring the lake's table back, from a copy or from the destination. To begin anew on purpose: `pipeline run --full-refresh --only MODEL`.",
+};
+
 /// The table in the destination and its contract differ in a way that loses data.
 pub static SCHEMA_CHANGE: Code = Code {
     name: "E-SCHEMA",

@@ -1,7 +1,7 @@
 //! What the model engine owes the run loop.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use async_trait::async_trait;
 
@@ -24,6 +24,8 @@ pub struct ModelNode {
     pub stored: Vec<TableName>,
     /// Whether it is a view: not stored, and tested only.
     pub is_view: bool,
+    /// Whether its statement reads its own former result, so that nothing else can make that again.
+    pub keeps_former: bool,
     /// Changes exactly when the statement, the contract or the parameters change.
     pub digest: String,
     /// Whether the result depends on the as-of instant.
@@ -79,6 +81,42 @@ pub struct Computed {
     pub note: String,
 }
 
+impl ModelNode {
+    /// Everything that has to be there before it is made: what its statement names, and what views read that it names.
+    #[must_use]
+    pub fn reads(&self) -> Vec<TableName> {
+        let all: BTreeSet<&TableName> = self.inputs.iter().chain(&self.stored).collect();
+        all.into_iter().cloned().collect()
+    }
+}
+
+/// Why a result says nothing of what the next one would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// There is none, or nothing is recorded of it.
+    NoResult,
+    /// Another version of the program made it.
+    OtherProgram,
+    /// The model's statement, contract or parameters are others.
+    OtherModel,
+    /// Somebody else changed its table.
+    OtherTable,
+    /// The model has no units.
+    NoUnits,
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::NoResult => "there is no earlier result to go on from",
+            Self::OtherProgram => "another version of the program made the table",
+            Self::OtherModel => "its statement, contract or parameters changed",
+            Self::OtherTable => "its table was changed from outside",
+            Self::NoUnits => "its contract names no units",
+        })
+    }
+}
+
 /// Computes models over the lake.
 ///
 /// # Contract
@@ -98,6 +136,9 @@ pub trait Models: Debug + Send + Sync {
 
     /// Computes one model as of an instant, compares it with what the lake holds, and holds it against a standard.
     async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>, standard: &Standard) -> Result<Computed>;
+
+    /// Why a model would be computed whole, as far as the record of its last result tells; None if only touched units would be, or if it has none.
+    async fn whole_because(&self, table: &TableName, since: Option<&Basis>) -> Result<Option<Whole>>;
 
     /// Asks those data tests of a stored result that time alone can make fail, and gives the warnings.
     ///

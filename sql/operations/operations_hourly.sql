@@ -17,6 +17,7 @@ couriers AS (
     GROUP BY o.local_date, o.local_hour, o.store_id, o.currency_or_none
 ),
 
+-- A time beyond the calendar is on no day.
 hours AS (
     SELECT
         local_date,
@@ -31,6 +32,7 @@ hours AS (
         -- Means are taken in decimals: their sums do not depend on the order of the rows, as those of doubles do.
         avg(CAST(preparation_minutes AS DECIMAL(28, 9))) AS preparation_minutes_mean
     FROM local_orders
+    WHERE local_date IS NOT NULL AND local_hour IS NOT NULL
     GROUP BY local_date, local_hour, store_id, currency_or_none
 )
 

@@ -107,6 +107,13 @@ fn changes_of_one_percent_move_only_themselves_and_equal_a_full_rebuild() {
     let how = |model: &str| planned["models"].as_array().unwrap().iter().find(|planned| planned["table"] == model).unwrap()["how"].clone();
     assert_eq!(how("orders"), "touched units by order_id");
     assert_eq!(how("customer_features"), "whole");
+    // Another parameter is another model, whose units say nothing.
+    project.set("parameters.business_day_starts_at", "05:30");
+    let planned = project.pipeline(&["plan", "nightly", "--output", "json"]).succeeded().json();
+    let orders = planned["models"].as_array().unwrap().iter().find(|planned| planned["table"] == "orders").unwrap();
+    assert_eq!(orders["reason"], "the model itself changed");
+    assert_eq!(orders["how"], "whole: its statement, contract or parameters changed");
+    project.set("parameters.business_day_starts_at", "04:00");
     let mut rebuilt = Project::new();
     generate(&mut rebuilt, &["--change-percent", "1"]).assert_lake(rebuilt.ran());
     for mart in MARTS.into_iter().chain(INCREMENTAL) {

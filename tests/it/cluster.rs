@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use pipeline_tests::place::models;
-use pipeline_tests::{Cluster, Project, S3};
+use pipeline_tests::{Cluster, Project, Running, S3};
 
 const BUCKET: &str = "lakes";
 
@@ -32,7 +32,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
-fn a_cluster_that_loses_an_executor_makes_the_marts_that_one_process_makes() {
+fn a_cluster_that_loses_executors_makes_the_marts_that_one_process_makes() {
     let s3 = S3::start();
     s3.create_bucket(BUCKET);
     let alone = project(&s3, "alone");
@@ -41,8 +41,11 @@ fn a_cluster_that_loses_an_executor_makes_the_marts_that_one_process_makes() {
     let mut together = project(&s3, "together");
     let mut cluster = Cluster::start(&mut together, 3);
     let mut run = together.start(&["run", "nightly", "--progress", "log", "-v"]);
-    run.until("the first models are made", |run| run.stderr().matches("model ").count() >= 4);
+    let made = |run: &Running| run.stderr().matches("✓ model ").count();
+    run.until("the first models are made", |run| made(run) >= 3);
     cluster.kill_executor();
+    run.until("more are made by two", |run| made(run) >= 8);
+    cluster.freeze_executor();
     let outcome = run.wait();
     assert_eq!(outcome.code, Some(0), "{outcome}\n{}", cluster.log());
 
@@ -55,5 +58,6 @@ fn a_cluster_that_loses_an_executor_makes_the_marts_that_one_process_makes() {
         }
     }
     assert_eq!(differing, Vec::<String>::new());
-    assert!(cluster.statements() >= models().len(), "{} statements of {} models", cluster.statements(), models().len());
+    // Those that the lost one alone had a part of are not seen.
+    assert!(cluster.statements() > models().len() / 2, "{} statements of {} models", cluster.statements(), models().len());
 }

@@ -1,5 +1,7 @@
 //! A cluster of the program's own processes.
 
+use std::collections::BTreeSet;
+
 use crate::port;
 use crate::project::{Project, Running};
 
@@ -30,10 +32,8 @@ impl Cluster {
             let line = ["cluster", "executor", "--scheduler", &scheduler, "--listen", &rows, "--work-port", &work, "--cores", "2", "-vv"];
             project.start(&line)
         });
-        let mut executors: Vec<Running> = executors.collect();
-        for executor in &mut executors {
-            executor.until("it is registered", |executor| executor.stderr().contains("registration succeed"));
-        }
+        let executors: Vec<Running> = executors.collect();
+        scheduler.until("they came", |scheduler| scheduler.stderr().matches("an executor came").count() >= executors.len());
         Self { scheduler, executors, port }
     }
 
@@ -51,10 +51,21 @@ impl Cluster {
         drop(self.executors.pop().expect("there is an executor").kill());
     }
 
-    /// Statements that were computed so far.
+    /// Lets an executor stand still: it is reached, and answers nobody.
+    ///
+    /// # Panics
+    /// If there is none left.
+    pub fn freeze_executor(&mut self) {
+        self.executors.first_mut().expect("there is an executor").stop();
+    }
+
+    /// Statements of which the executors that are left have computed parts.
     #[must_use]
     pub fn statements(&self) -> usize {
-        self.scheduler.stderr().matches("Job finished successfully").count()
+        let log: Vec<String> = self.executors.iter().map(Running::stderr).collect();
+        let jobs = log.iter().flat_map(|log| log.lines()).filter(|line| line.contains("a part is computed"));
+        let job = |line: &str| Some(line.split_once("job=")?.1.split_whitespace().next()?.to_owned());
+        jobs.filter_map(job).collect::<BTreeSet<_>>().len()
     }
 
     /// What scheduler and executors wrote, for those who look for what went wrong.

@@ -201,6 +201,12 @@ pub(crate) fn located(what: impl Into<String>, error: DataFusionError) -> (Optio
     }
 }
 
+/// Whether it happened where results are written, and not where they are computed.
+#[cfg(feature = "cluster")]
+pub(crate) fn is_of_this_machine(error: &DataFusionError) -> bool {
+    is_disk_full(error) || matches!(error.find_root(), DataFusionError::ParquetError(_) | DataFusionError::ExecutionJoin(_))
+}
+
 fn is_disk_full(error: &DataFusionError) -> bool {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(deeper) = source {

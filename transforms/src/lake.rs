@@ -8,7 +8,7 @@ use pipeline_core::batch::BatchStream;
 use pipeline_core::contract::Contract;
 use pipeline_core::error::{BUG, Error, Result};
 use pipeline_core::ledger::Basis;
-use pipeline_core::model::{Computed, ModelNode, Models, Standard};
+use pipeline_core::model::{Computed, ModelNode, Models, Standard, Whole};
 use pipeline_core::name::TableName;
 use pipeline_core::window::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,15 +20,33 @@ use crate::model::{Model, ModelSet, TestKind};
 use crate::session::{Engine, Pinned, Session, TableProvider, Tables};
 use crate::why::{Asking, Why};
 
+/// The version of the program, with a digest of what computes: functions may change with it.
+const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("SOURCES_DIGEST"));
+
 /// What a result was made from.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Read {
-    /// The version of the program, with a digest of what computes: functions may change with it.
     program: String,
     /// The model's digest.
     digest: String,
     /// The state of each table that it read.
     inputs: BTreeMap<String, String>,
+}
+
+/// What the last result of a model was made from, if the next one can go on from there.
+fn told(since: Option<&Basis>, model: &Model, own: Option<&str>) -> std::result::Result<Read, Whole> {
+    let (Some(since), Some(own)) = (since, own) else { return Err(Whole::NoResult) };
+    let then: Read = serde_json::from_str(&since.read).map_err(|_| Whole::OtherProgram)?;
+    if then.program != PROGRAM {
+        return Err(Whole::OtherProgram);
+    }
+    if then.digest != model.digest {
+        return Err(Whole::OtherModel);
+    }
+    if since.own != own {
+        return Err(Whole::OtherTable);
+    }
+    Ok(then)
 }
 
 /// A set of models, the engine that computes them, and the tables they read and compare themselves with.
@@ -124,17 +142,11 @@ impl LakeModels {
     ) -> Result<Parts> {
         let Some(incremental) = &model.incremental else { return Ok(Parts::Whole(None)) };
         let whole = |reason: &str| Ok(Parts::Whole(Some(reason.to_owned())));
-        let (Some(since), Some(current)) = (since, current) else { return whole("there is no earlier result to go on from") };
-        let Ok(then) = serde_json::from_str::<Read>(&since.read) else { return whole("another version of the program made the table") };
-        if then.program != read.program {
-            return whole("another version of the program made the table");
-        }
-        if then.digest != read.digest {
-            return whole("its statement, contract or parameters changed");
-        }
-        if since.own != current.state {
-            return whole("its table was changed from outside");
-        }
+        let then = match told(since, model, current.as_ref().map(|current| current.state.as_str())) {
+            Ok(then) => then,
+            Err(reason) => return whole(&reason.to_string()),
+        };
+        let Some(current) = current else { return whole(&Whole::NoResult.to_string()) };
         let mut differences = BTreeMap::new();
         for input in &model.inputs {
             if incremental.inputs.iter().all(|dependence| dependence.table != *input) {
@@ -197,11 +209,7 @@ impl Models for LakeModels {
     async fn compute(&self, table: &TableName, as_of: Timestamp, since: Option<&Basis>, standard: &Standard) -> Result<Computed> {
         let model = self.model(table)?;
         let session = self.session(as_of);
-        let mut read = Read {
-            program: concat!(env!("CARGO_PKG_VERSION"), "+", env!("SOURCES_DIGEST")).to_owned(),
-            digest: model.digest.clone(),
-            inputs: BTreeMap::new(),
-        };
+        let mut read = Read { program: PROGRAM.to_owned(), digest: model.digest.clone(), inputs: BTreeMap::new() };
         // All statements of this computation see the same rows, and those are what the result is said to be made from.
         for input in &model.stored {
             if let Some(pinned) = self.tables.pin(input).await? {
@@ -223,6 +231,13 @@ impl Models for LakeModels {
         };
         computed.read = serde_json::to_string(&read).map_err(|_| Error::new(&BUG, "what a model read could not be written down"))?;
         Ok(computed)
+    }
+
+    async fn whole_because(&self, table: &TableName, since: Option<&Basis>) -> Result<Option<Whole>> {
+        let model = self.model(table)?;
+        let own = self.tables.state(table).await?;
+        let units = model.incremental.as_ref().ok_or(Whole::NoUnits);
+        Ok(told(since, model, own.as_deref()).and(units).err())
     }
 
     async fn still_holds(&self, table: &TableName, as_of: Timestamp) -> Result<Vec<String>> {

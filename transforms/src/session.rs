@@ -460,6 +460,13 @@ impl LakeCatalog {
     /// A view of this name, as its statement gives it with the tables that this catalog has.
     async fn view(self: Arc<Self>, name: &TableName) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
         let Some(view) = self.views.read().expect("no holder of this lock panics").get(name).cloned() else { return Ok(None) };
+        // A view of tables that are not there yet is not there either, and is in nobody's way.
+        for input in &view.stored {
+            match self.schema(input.schema()) {
+                Some(schema) if schema.table(input.table()).await?.is_some() => {}
+                _ => return Ok(None),
+            }
+        }
         let context = self.engine.context(&self.bindings, &self, JoinsBy::Hash);
         let session = Session { engine: self.engine.clone(), context, bindings: Arc::clone(&self.bindings), catalog: self };
         let frame = Box::pin(session.plan(&view)).await.map_err(|error| DataFusionError::External(Box::new(error)))?;

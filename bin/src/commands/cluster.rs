@@ -18,10 +18,13 @@ pub(crate) use with_clusters::cluster;
 #[cfg(feature = "cluster")]
 mod with_clusters {
     use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use pipeline_core::config::{Address, CONFIG};
     use pipeline_core::error::Error;
     use pipeline_transforms::cluster::{ExecutorOptions, SchedulerOptions, executor, scheduler};
+    use pipeline_transforms::errors::CLUSTER;
 
     use super::{ClusterArguments, Global, Printer, Result};
     use crate::arguments::{ClusterCommand, ExecutorArguments, SchedulerArguments};
@@ -40,6 +43,13 @@ mod with_clusters {
 
     async fn run_scheduler(project: &Project, printer: Printer, arguments: SchedulerArguments) -> Result<()> {
         let address = arguments.listen;
+        if address.ip().is_unspecified() && arguments.host.is_none() {
+            return Err(Error::new(
+                &CONFIG,
+                format!("a scheduler that listens on {address} has to say under which name executors reach it"),
+            )
+            .hint("Give --host NAME, the name or address of this machine."));
+        }
         let options =
             SchedulerOptions { address, host: arguments.host.unwrap_or_else(|| address.ip().to_string()), key: project.key().await? };
         printer.note(format!("scheduler listens on {address}; end it with Ctrl-C"));
@@ -74,7 +84,18 @@ mod with_clusters {
             key: project.key().await?,
         };
         printer.note(format!("executor {address} works for the scheduler at {scheduler}; end it with Ctrl-C"));
-        executor(options).await
+        let is_told = Arc::new(AtomicBool::new(false));
+        let tells = Arc::clone(&is_told);
+        tokio::spawn(async move {
+            told_to_end().await;
+            tells.store(true, Ordering::Relaxed);
+        });
+        executor(options).await?;
+        match is_told.load(Ordering::Relaxed) {
+            true => Ok(()),
+            // Whatever keeps it running shall start it again.
+            false => Err(Error::new(&CLUSTER, format!("executor {address} ended, because the scheduler at {scheduler} gave no answer"))),
+        }
     }
 
     async fn told_to_end() {

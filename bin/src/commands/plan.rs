@@ -6,14 +6,18 @@ use pipeline_core::error::Result;
 use pipeline_core::extract::Request;
 use pipeline_core::late::{self, LateRows, LookbackProposal};
 use pipeline_core::load::{Change, Layout, Load, LoadId, Mode};
-use pipeline_core::model::{ModelNode, Models};
+use pipeline_core::model::{ModelNode, Models, Whole};
 use pipeline_core::name::TableName;
-use pipeline_core::run::Stop;
+use pipeline_core::run::{Stop, inputs_state};
+use pipeline_core::window::Timestamp;
 use serde::Serialize;
 
 use crate::arguments::{Global, OutputForm, PlanArguments};
 use crate::output::{Printer, Style, count, progress, table};
 use crate::project::{Connected, Project};
+
+/// Why a model is not made.
+const NOTHING: &str = "nothing: all it reads is as before";
 
 #[derive(Debug, Serialize)]
 struct Plan {
@@ -121,16 +125,26 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
     }
     for node in connected.models.nodes().iter().filter(|node| chosen.contains(&node.contract.table)) {
         let name = &node.contract.table;
+        // Those that follow the day are told before this counts.
+        let some_day = Timestamp::from_microseconds(0);
+        let made_from = connected.ledger.model_state(&connected.pipeline, name).await?;
+        let is_same = made_from.as_ref() == Some(&inputs_state(connected.lake.as_ref(), &connected.pipeline, node, some_day).await?);
+        let reads_changing = node.reads().iter().any(|input| changing.contains(input));
         if node.is_view {
-            let reads_changing = node.inputs.iter().any(|input| changing.contains(input));
-            let is_new = connected.ledger.model_state(&connected.pipeline, name).await?.is_none();
-            let reason = match (is_new, reads_changing, node.uses_as_of) {
-                (true, ..) => "new",
-                (_, true, _) => "what it reads changes",
-                (_, _, true) => "depends on the day",
-                _ => "only if the model itself changed",
+            let reason = if made_from.is_none() {
+                "new"
+            } else if reads_changing {
+                "what it reads changes"
+            } else if node.uses_as_of {
+                "depends on the day"
+            } else if full_refresh {
+                "full refresh"
+            } else if !is_same {
+                "it, or what it reads, changed since"
+            } else {
+                NOTHING
             };
-            if is_new || reads_changing || node.uses_as_of {
+            if reason != NOTHING {
                 changing.insert(name.clone());
             }
             let how = "a view: tested, and nothing stored".to_owned();
@@ -138,18 +152,24 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
             continue;
         }
         let stored = connected.lake.marker(&connected.pipeline, name).await?;
+        let basis = connected.ledger.model_basis(&connected.pipeline, name).await?;
+        let whole = connected.models.whole_because(name, basis.as_ref()).await?;
         let reason = if stored.is_none() {
             "new"
-        } else if node.inputs.iter().any(|input| changing.contains(input)) {
+        } else if reads_changing {
             "what it reads changes"
         } else if node.uses_as_of {
             "depends on the day"
         } else if full_refresh {
             "full refresh"
+        } else if is_same {
+            NOTHING
+        } else if whole == Some(Whole::OtherModel) {
+            "the model itself changed"
         } else {
-            "only if the model itself changed"
+            "it, or what it reads, changed since"
         };
-        if reason != "only if the model itself changed" {
+        if reason != NOTHING {
             changing.insert(name.clone());
         }
         let mut loaders = vec![("lake".to_owned(), &connected.lake, node.contract.clone())];
@@ -173,7 +193,7 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
                 plan.loads.push(LoadPlan { table: contract.table.clone(), destination: destination.clone(), statements });
             }
         }
-        let how = how(connected, node, stored.is_some() && !full_refresh).await?;
+        let how = how(node, whole.filter(|_| stored.is_some()), stored.is_some() && !full_refresh);
         let destinations = loaders.into_iter().map(|(name, ..)| name).collect();
         plan.models.push(ModelPlan { table: name.clone(), reads: node.inputs.clone(), reason, how, destinations });
     }
@@ -181,15 +201,15 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
 }
 
 /// How a model would be computed, as far as that is known before its inputs are read: which of its units, only a run can tell.
-async fn how(connected: &Connected, node: &ModelNode, has_result: bool) -> Result<String> {
-    let Some(by) = &node.incremental_by else { return Ok("whole".to_owned()) };
-    let table = &node.contract.table;
-    let own = connected.models.state(table).await?;
-    let basis = connected.ledger.model_basis(&connected.pipeline, table).await?;
-    let goes_on = has_result && basis.is_some_and(|basis| Some(basis.own) == own);
+fn how(node: &ModelNode, whole: Option<Whole>, has_result: bool) -> String {
+    let Some(by) = &node.incremental_by else { return "whole".to_owned() };
     let by: Vec<String> = by.iter().map(ToString::to_string).collect();
     let by = by.join(", ");
-    Ok(if goes_on { format!("touched units by {by}") } else { format!("whole this time, then by {by}") })
+    match whole {
+        None if has_result => format!("touched units by {by}"),
+        None => format!("whole this time, then by {by}"),
+        Some(reason) => format!("whole: {reason}"),
+    }
 }
 
 /// What the latest runs measured; None if the lookback brought nothing.

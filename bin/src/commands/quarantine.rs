@@ -102,7 +102,7 @@ pub(crate) async fn quarantine(global: &Global, printer: Printer, arguments: Qua
 }
 
 /// A row that is read again by every run (because of a lookback) is kept once, as it was met last. What was replayed or dropped since is left
-/// out.
+/// out, and what was rejected before `--full-refresh` read the whole table anew.
 async fn read(project: &Project) -> Result<Held> {
     let ledger = project.ledger().await?;
     let landing = project.landing().await?;
@@ -117,6 +117,12 @@ async fn read(project: &Project) -> Result<Held> {
                 Entry::RejectedSettled { table, positions, .. } => {
                     let settled: BTreeSet<String> = positions.into_iter().collect();
                     rows.retain(|(of, position, _), _| *of != table || !settled.contains(position));
+                    continue;
+                }
+                Entry::Loaded { step, .. } if run.request.full_refresh && run.request.window.is_none() => {
+                    if let Some(table) = step.strip_prefix("extract ") {
+                        rows.retain(|(of, ..), kept| of.to_string() != table || kept.run == run.run);
+                    }
                     continue;
                 }
                 _ => continue,

@@ -58,6 +58,9 @@ pub struct Manifest {
     /// What a model was made from, as the ledger's `ModelDone` names it.
     #[serde(default)]
     pub inputs: Option<String>,
+    /// The revision of a model's table that these changes lead from; 0 if it was not there. None in manifests of older versions.
+    #[serde(default)]
+    pub compared_with: Option<i64>,
     /// What a model's whole table measures once these changes are in it.
     #[serde(default)]
     pub measured: Option<Measured>,
@@ -83,6 +86,7 @@ impl Manifest {
             checkpoint: None,
             after: None,
             inputs: None,
+            compared_with: None,
             measured: None,
             is_of_moments: false,
         }

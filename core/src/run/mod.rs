@@ -31,6 +31,7 @@ use async_trait::async_trait;
 use tracing::Instrument;
 
 pub use backfill::{BackfillReport, BackfillRequest, WindowReport};
+pub use modelling::inputs_state;
 pub use replay::ReplayReport;
 pub use report::{Event, Observer, RunKind, RunReport, RunRequest, RunStatus, StepKind, StepReport, StepStatus, Unobserved, WaitsFor};
 pub use selection::{SELECTION, Selection};
@@ -186,7 +187,7 @@ impl Engine {
     #[must_use]
     pub fn graph(&self) -> BTreeMap<TableName, Vec<TableName>> {
         let tables = self.parts.sources.tables().iter().map(|table| (table.clone(), Vec::new()));
-        let models = self.parts.models.nodes().iter().map(|node| (node.contract.table.clone(), node.inputs.clone()));
+        let models = self.parts.models.nodes().iter().map(|node| (node.contract.table.clone(), node.reads()));
         tables.chain(models).collect()
     }
 

@@ -14,9 +14,10 @@ use crate::error::{BUG, Error, ErrorKind, Result};
 use crate::failpoint;
 use crate::landing::{Manifest, Snapshot, SnapshotWriter};
 use crate::ledger::{Basis, Entry, Measured};
-use crate::load::Mode;
+use crate::load::{FORMER_LOST, Loader, Marker, Mode};
 use crate::model::{FORMER_RUNS_MAX, ModelNode, Standard};
 use crate::name::TableName;
+use crate::window::Timestamp;
 
 impl Engine {
     pub(super) async fn model(&self, context: &Arc<RunContext>, table: &TableName) -> Result<()> {
@@ -35,25 +36,37 @@ impl Engine {
             self.parts.destinations.iter().filter(|destination| destination.tables.contains(table)).collect();
         let lock = self.table_lock(table);
         let _one_at_a_time = lock.lock().await;
-        let stored = self.parts.lake.marker(&self.parts.pipeline, table).await?;
-        let stored = stored.map(|marker| marker.revision);
+        let marker = self.parts.lake.marker(&self.parts.pipeline, table).await?;
+        let state = inputs_state(self.parts.lake.as_ref(), &self.parts.pipeline, node, context.request.as_of).await?;
+        let resumed = self.with_retries(step, || self.resumed(context, step, &state, marker.as_ref())).await;
+        let (task, landed) = match resumed {
+            Ok(resumed) => resumed,
+            Err(error) => return Err(self.failed(context, step, StepKind::Model, began, error).await),
+        };
+        let stored = marker.map(|marker| marker.revision);
         // What each destination stands at: asked once, because a question to a warehouse costs, and nobody else may load now.
         let mut standing: Vec<Option<i64>> = Vec::with_capacity(destinations.len());
         for destination in &destinations {
             standing.push(self.standing(context, destination, node.published_table()).await?);
         }
         let newest = standing.iter().copied().fold(stored, Option::max);
-        let state = self.model_inputs_state(context, node).await?;
+        if node.keeps_former && stored.is_none() && newest.is_some() && landed.is_none() && !context.request.full_refresh {
+            let error =
+                Error::new(&FORMER_LOST, format!("table \"{table}\" is not in the lake any more, and a destination has what it kept"));
+            return Err(self.failed(context, step, StepKind::Model, began, error).await);
+        }
         // A destination ahead of the lake means that the lake was made anew: its revisions go on above.
         let is_current = stored.is_some()
             && newest == stored
             && !context.request.full_refresh
-            && context.state.landed(step).is_none()
+            && landed.is_none()
             && self.parts.ledger.model_state(&self.parts.pipeline, table).await?.as_ref() == Some(&state);
         let mut made_from = state;
         let mut measured = None;
         if is_current {
             if let Err(error) = self.with_retries(step, || self.still_holds(context, table)).await {
+                // What the last good run left is what destinations should have, however old it is.
+                self.catch_up(context, node, &task, &destinations, &standing).await?;
                 return Err(self.failed(context, step, StepKind::Model, began, error).await);
             }
             let mut report = StepReport::new(step, StepKind::Model, StepStatus::Unchanged);
@@ -67,7 +80,17 @@ impl Engine {
             } else {
                 self.parts.ledger.model_basis(&self.parts.pipeline, table).await?
             };
-            let computed = self.with_retries(step, || self.compute(context, node, step, since.as_ref(), &made_from, began)).await;
+            let computed = match landed {
+                Some(snapshot) => self.with_retries(step, || self.made_before(context, step, &snapshot, began)).await,
+                None => {
+                    let manifest = Manifest {
+                        inputs: Some(made_from.clone()),
+                        compared_with: Some(stored.unwrap_or(0)),
+                        ..Manifest::new(&context.run, &task, node.contract.clone(), true)
+                    };
+                    self.with_retries(step, || self.compute(context, node, step, since.as_ref(), &manifest, began)).await
+                }
+            };
             let (snapshot, read) = match computed {
                 Ok(computed) => computed,
                 Err(error) => return Err(self.failed(context, step, StepKind::Model, began, error).await),
@@ -76,19 +99,20 @@ impl Engine {
             made_from = snapshot.manifest().inputs.clone().unwrap_or_default();
             measured = snapshot.manifest().measured.clone();
             let empty = snapshot.manifest().rows == 0;
-            if !(empty && stored.is_some() && newest == stored) || context.state.planned(step).is_some() {
-                let planned = match context.state.planned(step) {
+            if !(empty && stored.is_some() && newest == stored) || context.state.planned(&task).is_some() {
+                let planned = match context.state.planned(&task) {
                     Some(planned) => planned,
-                    None => self.plan_load(context, step, newest, stored).await?,
+                    None => self.plan_load(context, &task, newest, stored).await?,
                 };
-                self.load_planned(context, &self.parts.lake, step, &snapshot, &node.contract, &node.layout, Mode::Changes, planned).await?;
+                self.load_planned(context, &self.parts.lake, &task, &snapshot, &node.contract, &node.layout, Mode::Changes, planned)
+                    .await?;
                 self.model_stored(context, table, read).await?;
                 for (destination, at) in destinations.iter().zip(&mut standing) {
                     // One that stands at the planned revision has it already, by these changes or by the whole table.
                     let follows = *at == planned.base;
                     if follows && !context.request.full_refresh {
                         let contract = node.published_contract();
-                        self.load_planned(context, &destination.loader, step, &snapshot, &contract, &node.layout, Mode::Changes, planned)
+                        self.load_planned(context, &destination.loader, &task, &snapshot, &contract, &node.layout, Mode::Changes, planned)
                             .await?;
                         *at = Some(planned.revision);
                     }
@@ -97,7 +121,7 @@ impl Engine {
                 self.model_stored(context, table, read).await?;
             }
         }
-        self.catch_up(context, node, step, &destinations, &standing).await?;
+        self.catch_up(context, node, &task, &destinations, &standing).await?;
         let mut entries = vec![Entry::ModelDone { table: table.clone(), state: made_from }];
         entries.extend(measured.map(|measured| Entry::ModelMeasured { table: table.clone(), measured }));
         self.append(context, &entries).await
@@ -133,7 +157,7 @@ impl Engine {
     async fn test_view(&self, context: &Arc<RunContext>, node: &ModelNode, step: &str) -> Result<()> {
         let table = &node.contract.table;
         let began = Instant::now();
-        let state = self.model_inputs_state(context, node).await?;
+        let state = inputs_state(self.parts.lake.as_ref(), &self.parts.pipeline, node, context.request.as_of).await?;
         let stored = self.parts.ledger.model_state(&self.parts.pipeline, table).await?;
         if stored.as_ref() == Some(&state) && !context.request.full_refresh {
             if let Err(error) = self.with_retries(step, || self.still_holds(context, table)).await {
@@ -226,27 +250,59 @@ impl Engine {
         Ok(())
     }
 
-    /// The changes, and what was read for them; None if they were landed before an interruption.
+    /// The name under which the run keeps what it does for a model, and what an earlier attempt landed under it.
+    ///
+    /// Changes lead from the table as it stood when they were computed to what its inputs were then. Where one of them has moved since, by a backfill
+    /// say, they would take that back: they are computed again, under another name.
+    async fn resumed(&self, context: &RunContext, step: &str, state: &str, stored: Option<&Marker>) -> Result<(String, Option<Snapshot>)> {
+        let mut task = step.to_owned();
+        while let Some(landed) = context.state.landed(&task) {
+            let snapshot = self.parts.landing.open(&landed.manifest).await?;
+            let revision = stored.map_or(0, |marker| marker.revision);
+            let is_where_they_lead_to = stored.is_some_and(|marker| {
+                let planned = context.state.planned(&task).is_some_and(|planned| planned.revision == marker.revision);
+                planned && snapshot.manifest().digest().starts_with(&marker.digest)
+            });
+            let manifest = snapshot.manifest();
+            let leads_from_here = manifest
+                .compared_with
+                .is_none_or(|compared_with| compared_with == revision && manifest.inputs.as_deref().is_none_or(|inputs| inputs == state));
+            if is_where_they_lead_to || leads_from_here {
+                return Ok((task, Some(snapshot)));
+            }
+            task.push_str(" again");
+        }
+        Ok((task, None))
+    }
+
+    /// Changes that were landed before an interruption. What they were made from is known, but not what became of the table since: a record of both could
+    /// be a false one.
+    async fn made_before(
+        &self,
+        context: &RunContext,
+        step: &str,
+        snapshot: &Snapshot,
+        began: Instant,
+    ) -> Result<(Snapshot, Option<String>)> {
+        self.parts.landing.verify(snapshot.manifest()).await?;
+        let mut report = StepReport::new(step, StepKind::Model, StepStatus::Resumed);
+        report.rows_out = snapshot.manifest().rows;
+        report.note = "made before the interruption".to_owned();
+        report.duration_ms = elapsed_ms(began);
+        self.finish_step(context, report).await?;
+        Ok((snapshot.clone(), None))
+    }
+
+    /// The changes, landed, and what was read for them.
     async fn compute(
         &self,
         context: &Arc<RunContext>,
         node: &ModelNode,
         step: &str,
         since: Option<&Basis>,
-        inputs: &str,
+        manifest: &Manifest,
         began: Instant,
     ) -> Result<(Snapshot, Option<String>)> {
-        if let Some(landed) = context.state.landed(step) {
-            let snapshot = self.parts.landing.open(&landed.manifest).await?;
-            self.parts.landing.verify(snapshot.manifest()).await?;
-            let mut report = StepReport::new(step, StepKind::Model, StepStatus::Resumed);
-            report.rows_out = snapshot.manifest().rows;
-            report.note = "made before the interruption".to_owned();
-            report.duration_ms = elapsed_ms(began);
-            self.finish_step(context, report).await?;
-            // What these changes were made from is known, but not what became of the table since: a record of both could be a false one.
-            return Ok((snapshot, None));
-        }
         self.parts.stop.check()?;
         let started = Event::StepStarted { step: step.to_owned(), kind: StepKind::Model, rows_estimated: None };
         self.parts.observer.event_of(&context.run, &started);
@@ -256,14 +312,11 @@ impl Engine {
         self.warn(context, computed.warnings);
         let meter = Meter::default();
         let measured = Measured { begins_anew: standard.is_of_the_past || context.request.full_refresh, ..computed.measured };
-        let manifest = Manifest {
-            inputs: Some(inputs.to_owned()),
-            measured: Some(measured),
-            ..Manifest::new(&context.run, step, node.contract.clone(), true)
-        };
-        let snapshot = self.land_stream(context, step, computed.changes, manifest, &meter).await?;
+        let manifest = Manifest { measured: Some(measured), ..manifest.clone() };
+        let task = manifest.step.clone();
+        let snapshot = self.land_stream(context, &task, computed.changes, manifest, &meter).await?;
         let key = snapshot.manifest_key().to_owned();
-        self.append(context, &[Entry::Landed { step: step.to_owned(), manifest: key, rejected: 0 }]).await?;
+        self.append(context, &[Entry::Landed { step: task, manifest: key, rejected: 0 }]).await?;
         failpoint::reached("ledger.after_landed");
         let changed = snapshot.manifest().rows;
         let mut report = StepReport::new(step, StepKind::Model, if changed == 0 { StepStatus::Unchanged } else { StepStatus::Done });
@@ -294,18 +347,21 @@ impl Engine {
         self.copy(step, stream.buffered(&self.budget), writer.part_writer(0), meter).await?;
         writer.finish(manifest, &[], None).await
     }
+}
 
-    /// Names the model and the revisions of all it reads: the same state again means the same result again.
-    async fn model_inputs_state(&self, context: &RunContext, node: &ModelNode) -> Result<String> {
-        let mut hash = Sha256::new();
-        hash.update(node.digest.as_bytes());
-        if node.uses_as_of {
-            hash.update(context.request.as_of.to_string().as_bytes());
-        }
-        for input in &node.stored {
-            let marker = self.parts.lake.marker(&self.parts.pipeline, input).await?;
-            hash.update(format!("\n{input}={}", marker.map_or(0, |marker| marker.revision)).as_bytes());
-        }
-        Ok(hex::encode(hash.finalize()))
+/// Names a model and the revisions of all it reads: the same state again means the same result again, and is what the ledger's `model_state` keeps.
+///
+/// # Errors
+/// What the lake says.
+pub async fn inputs_state(lake: &dyn Loader, pipeline: &str, node: &ModelNode, as_of: Timestamp) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(node.digest.as_bytes());
+    if node.uses_as_of {
+        hash.update(as_of.to_string().as_bytes());
     }
+    for input in &node.stored {
+        let marker = lake.marker(pipeline, input).await?;
+        hash.update(format!("\n{input}={}", marker.map_or(0, |marker| marker.revision)).as_bytes());
+    }
+    Ok(hex::encode(hash.finalize()))
 }

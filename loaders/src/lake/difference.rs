@@ -11,6 +11,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::{Expr, ident, lit};
 use deltalake::delta_datafusion::DeltaCdfTableProvider;
+use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError, TableProperty};
 use object_store::path::Path;
 use pipeline_core::error::Result;
@@ -74,8 +75,8 @@ impl Lake {
         Ok(Some((state, self.provider_of(&table, name).await?)))
     }
 
-    /// The table's files in the store of [`Lake::store`], beside its state and its rows in it. No files where rows of them are struck out, which only
-    /// other writers do: then they do not hold the table.
+    /// The table's files in the store of [`Lake::store`], beside its state and its rows in it. No files where they do not hold the table by themselves,
+    /// as only other writers leave it: rows of them are struck out, columns stand in their paths or have other names in them.
     ///
     /// # Errors
     /// [`LAKE`](super::LAKE) and kin.
@@ -85,8 +86,9 @@ impl Lake {
         let state = state(&table).map_err(failed)?;
         let place =
             Path::from_url_path(self.url(name)?.path()).map_err(|_| unreadable(name, &DeltaTableError::generic("it has no path")))?;
-        let data = table.snapshot().map_err(failed)?.log_data();
-        let mut files = Some(Vec::new());
+        let snapshot = table.snapshot().map_err(failed)?;
+        let data = snapshot.log_data();
+        let mut files = files_are_rows(snapshot).then(Vec::new);
         for file in data.iter() {
             if file.deletion_vector_descriptor().is_some() {
                 files = None;
@@ -174,8 +176,15 @@ impl Lake {
     }
 }
 
+/// Whether the files have all columns by their names.
+fn files_are_rows(state: &DeltaTableState) -> bool {
+    let metadata = state.metadata();
+    let mapping = metadata.configuration().get(TableProperty::ColumnMappingMode.as_ref());
+    metadata.partition_columns().is_empty() && mapping.is_none_or(|mode| mode == "none")
+}
+
 fn has_feed(table: &DeltaTable) -> bool {
-    let enabled = |state: &deltalake::table::state::DeltaTableState| {
+    let enabled = |state: &DeltaTableState| {
         state.metadata().configuration().get(TableProperty::EnableChangeDataFeed.as_ref()).is_some_and(|value| value == "true")
     };
     table.snapshot().is_ok_and(enabled)

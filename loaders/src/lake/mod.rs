@@ -177,7 +177,7 @@ impl Lake {
         let log = table.log_store();
         let Some(revision) = state.transaction_version(log.as_ref(), revision_id(pipeline)).await.map_err(failed)? else { return Ok(None) };
         let digest = state.transaction_version(log.as_ref(), digest_id(pipeline)).await.map_err(failed)?.unwrap_or(0);
-        Ok(Some(Marker { revision, digest: format!("{digest:016x}") }))
+        Ok(Some(Marker { revision, digest: digest_head(digest) }))
     }
 }
 
@@ -193,6 +193,11 @@ fn digest_id(pipeline: &str) -> String {
 fn digest_bits(digest: &str) -> i64 {
     let head: String = digest.chars().take(16).collect();
     i64::try_from(u64::from_str_radix(&head, 16).unwrap_or(0) >> 1).unwrap_or(0)
+}
+
+/// The digits of a digest that its bits tell whole.
+fn digest_head(bits: i64) -> String {
+    format!("{:015x}", bits >> 3)
 }
 
 #[async_trait]

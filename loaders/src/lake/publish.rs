@@ -119,7 +119,7 @@ async fn already(lake: &Lake, table: &DeltaTable, load: &Load, detail: &Detail) 
     let marker = lake.marker_of(table, &load.id.pipeline, name).await?;
     let stored = marker.as_ref().map(|marker| marker.revision);
     if let Some(marker) = &marker {
-        let same = marker.digest == format!("{:016x}", digest_bits(&load.id.digest));
+        let same = load.id.digest.starts_with(&marker.digest);
         if marker.revision == load.id.revision && same {
             return Ok(Some(Receipt { was_there: true, ..receipt(load, detail) }));
         }

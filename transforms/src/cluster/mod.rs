@@ -12,6 +12,7 @@
 //! done where the run is: it would cost more to hand it out.
 
 mod codec;
+mod executors;
 mod files;
 mod nodes;
 mod remote;

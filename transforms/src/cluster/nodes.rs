@@ -1,7 +1,7 @@
 //! The processes of a cluster: one scheduler, and executors that register with it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ballista_core::ConfigProducer;
@@ -15,7 +15,6 @@ use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::{create_scheduler, start_grpc_service_with_listener};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionConfig;
-use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use object_store::ObjectStore;
 use pipeline_core::error::{Error, Result};
 use pipeline_core::privacy::PrivacyKey;
@@ -23,6 +22,7 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::codec::{Functions, PartCodec, StatementCodec};
+use super::executors::{Executors, Server};
 use super::remote::MESSAGE_BYTES_MAX;
 use super::stages::Stages;
 use crate::errors::CLUSTER;
@@ -32,8 +32,14 @@ use crate::errors::CLUSTER;
 const HEARTBEAT_SECONDS: u64 = 5;
 const EXECUTOR_SILENT_SECONDS_MAX: u64 = 20;
 
-/// Results between stages stay on executors for so long after their statement has ended.
+/// How long a scheduler remembers statements that have ended.
 const FINISHED_SECONDS_MAX: u64 = 60;
+
+/// How long executors keep a result after its statement has ended. The run fetches it while it writes files of it, part after part.
+const RESULT_KEPT_SECONDS: u64 = 6 * 60 * 60;
+
+/// What nothing was written into for so long is left over from a statement that nobody ended, or from an earlier life of the executor.
+const ABANDONED_SECONDS: u64 = 7 * 24 * 60 * 60;
 
 /// How long an executor waits for its scheduler to begin.
 const SCHEDULER_AWAITED_SECONDS_MAX: u16 = 60;
@@ -88,7 +94,10 @@ pub async fn scheduler(options: SchedulerOptions) -> Result<()> {
         executor_timeout_seconds: EXECUTOR_SILENT_SECONDS_MAX,
         expire_dead_executor_interval_seconds: HEARTBEAT_SECONDS,
         no_executors_grace_period_seconds: EXECUTOR_SILENT_SECONDS_MAX * 3,
-        finished_job_data_clean_up_interval_seconds: FINISHED_SECONDS_MAX,
+        // A second attempt of a part, or of a stage, beside what is left of the first one: see `executors`.
+        task_max_failures: 1,
+        stage_max_failures: 1,
+        finished_job_data_clean_up_interval_seconds: RESULT_KEPT_SECONDS,
         finished_job_state_clean_up_interval_seconds: FINISHED_SECONDS_MAX,
         grpc_server_max_decoding_message_size: MESSAGE_BYTES_MAX,
         grpc_server_max_encoding_message_size: MESSAGE_BYTES_MAX,
@@ -105,22 +114,31 @@ pub async fn scheduler(options: SchedulerOptions) -> Result<()> {
     };
     let failed = |error: BallistaError| Error::new(&CLUSTER, "scheduler could not be started").caused_by(kind_of(&error));
     let cluster = BallistaCluster::new_from_config(&config).await.map_err(failed)?;
-    let server = create_scheduler::<LogicalPlanNode, PhysicalPlanNode>(cluster, Arc::new(config)).await.map_err(failed)?;
-    start_grpc_service_with_listener(listener, server).await.map_err(failed)
+    let executors = Arc::new(Executors::new(cluster.cluster_state()));
+    let cluster = BallistaCluster::new(Arc::<Executors>::clone(&executors), cluster.job_state());
+    let server: Server = create_scheduler(cluster, Arc::new(config)).await.map_err(failed)?;
+    executors.serve(server.clone());
+    tokio::select! {
+        served = start_grpc_service_with_listener(listener, server) => served.map_err(failed),
+        () = executors.watch() => Ok(()),
+    }
 }
 
-/// Runs an executor until it is told to end; what it is at is finished first.
+/// Runs an executor until it is told to end, or hears nothing of its scheduler.
 ///
 /// # Errors
 /// [`CLUSTER`] if it cannot listen, or its scheduler cannot be reached.
 pub async fn executor(options: ExecutorOptions) -> Result<()> {
     let work = options.work.join(format!("executor-{}", options.address.port()));
-    std::fs::create_dir_all(&work).map_err(|error| {
-        Error::new(&CLUSTER, format!("folder \"{}\" cannot be used by an executor", work.display())).caused_by(error.kind())
-    })?;
+    std::fs::create_dir_all(&work).map_err(unusable(&work))?;
     let functions = Functions::new(options.key);
     let (url, store) = options.store;
-    let spill = work.clone();
+    // Beside the work folder, in which Ballista removes what has not changed for long. What an earlier life left is of no use.
+    let spill = options.work.join(format!("spill-{}", options.address.port()));
+    if spill.exists() {
+        std::fs::remove_dir_all(&spill).map_err(unusable(&spill))?;
+    }
+    std::fs::create_dir_all(&spill).map_err(unusable(&spill))?;
     let config = ExecutorProcessConfig {
         bind_host: options.address.ip().to_string(),
         external_host: options.host,
@@ -131,7 +149,7 @@ pub async fn executor(options: ExecutorOptions) -> Result<()> {
         scheduler_connect_timeout_seconds: SCHEDULER_AWAITED_SECONDS_MAX,
         vcores: options.cores.max(1),
         work_dir: Some(work.to_string_lossy().into_owned()),
-        job_data_ttl_seconds: FINISHED_SECONDS_MAX * 60,
+        job_data_ttl_seconds: ABANDONED_SECONDS,
         job_data_clean_up_interval_seconds: FINISHED_SECONDS_MAX,
         grpc_max_decoding_message_size: MESSAGE_BYTES_MAX,
         grpc_max_encoding_message_size: MESSAGE_BYTES_MAX,
@@ -154,6 +172,11 @@ pub async fn executor(options: ExecutorOptions) -> Result<()> {
     ended.map_err(|error| {
         Error::new(&CLUSTER, format!("executor of the scheduler at {host}:{port} could not run")).caused_by(kind_of(&error))
     })
+}
+
+fn unusable(folder: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let what = format!("folder \"{}\" cannot be used by an executor", folder.display());
+    move |error| Error::new(&CLUSTER, what).caused_by(error.kind())
 }
 
 /// What sessions begin with; a run's settings come on top.

@@ -71,8 +71,13 @@ pub(crate) fn failure(what: String, error: DataFusionError) -> Error {
     if speaks_of(&["transport error", "Connection refused", "GrpcConnectionError", "GrpcConnection", "tcp connect error", "dns error"]) {
         return Error::new(&CLUSTER, what).caused_by("its scheduler cannot be reached");
     }
-    if speaks_of(&["no executors", "no active executors", "No executors"]) {
-        return Error::new(&CLUSTER, what).caused_by("it has no executors");
+    if speaks_of(&["no executors", "no active executors", "No executors", "Cancelled"]) {
+        return Error::new(&CLUSTER, what).caused_by("it has no executors, or has lost one meanwhile");
+    }
+    if speaks_of(&["rejected by executor"]) {
+        return Error::new(&CLUSTER, what)
+            .caused_by("an executor refused its part")
+            .hint("Start all executors with the same version of the program, and with the `key` of [project.privacy] that the run has.");
     }
     Error::new(&CLUSTER, what).caused_by("its scheduler gave up; what it says stands in its log, and with -vv here")
 }

@@ -39,6 +39,7 @@ impl ExecutionEngine for Stages {
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
         check(&plan, config)?;
+        tracing::debug!(%job, stage, task, "a part is computed");
         Ok(Arc::new(Stage(self.0.create_query_stage_exec(job, stage, task, partitions, plan, work, config)?)))
     }
 }

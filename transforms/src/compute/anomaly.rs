@@ -62,7 +62,7 @@ impl Expected {
             Scale::Number => number,
         };
         let floor = match scale {
-            Scale::Count => (number * FLOOR_SHARE).max(number.sqrt()),
+            Scale::Count => (number * FLOOR_SHARE).max(number.max(1.0).sqrt()),
             Scale::Share => FLOOR_POINTS,
             Scale::Number => number.abs() * FLOOR_SHARE,
         };
@@ -111,6 +111,8 @@ mod tests {
         }
         assert!(!is_anomaly(&[9.0; 30], 16.0, Scale::Count), "few things vary much");
         assert!(is_anomaly(&[100.0; 30], 20.0, Scale::Count));
+        assert!(!is_anomaly(&[0.0; 30], 1.0, Scale::Count), "a first row is no wonder");
+        assert!(is_anomaly(&[0.0; 30], 6.0, Scale::Count));
         assert!(!is_anomaly(&[0.0; 30], 0.019, Scale::Share));
         assert!(is_anomaly(&[0.0; 30], 0.021, Scale::Share));
         assert!(!is_anomaly(&[0.1 + 0.2; 30], 0.3, Scale::Number));

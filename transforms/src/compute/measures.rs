@@ -16,7 +16,10 @@ const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 /// The query that gives what a test is about, one value; None for tests that are about rows.
 pub(super) fn query(table: &str, kind: &TestKind) -> Option<String> {
     match kind {
-        TestKind::Freshness { column, .. } => Some(format!("SELECT max(\"{column}\") AS newest FROM {table}")),
+        // A value of some far day says nothing of how old the others are.
+        TestKind::Freshness { column, .. } => {
+            Some(format!("SELECT max(\"{column}\") FILTER (WHERE \"{column}\" <= as_of() + INTERVAL '1 day') AS newest FROM {table}"))
+        }
         TestKind::RowCount { .. } => Some(format!("SELECT count(*) AS rows FROM {table}")),
         TestKind::Distribution { column, measure, .. } => Some(match measure {
             Measure::Mean => format!("SELECT avg(CAST(\"{column}\" AS DOUBLE)) AS mean FROM {table}"),

@@ -31,6 +31,8 @@ use pipeline_core::ledger::Measured;
 use pipeline_core::model::{Computed, Standard};
 use pipeline_core::name::TableName;
 
+#[cfg(feature = "cluster")]
+use crate::errors::is_of_this_machine;
 use crate::errors::{MEMORY, MODEL_INPUT, MODEL_SCHEMA, failure, is_memory};
 use crate::model::{Dependence, Incremental, Model, ModelSet, PREVIOUS};
 use crate::session::{JoinsBy, Session};
@@ -229,8 +231,9 @@ impl Session {
 fn distributed_failure(model: &Model, error: DataFusionError) -> Error {
     let what = format!("model \"{}\" could not be computed on the cluster", model.table());
     #[cfg(feature = "cluster")]
-    return crate::cluster::failure(what, error);
-    #[cfg(not(feature = "cluster"))]
+    if !is_of_this_machine(&error) {
+        return crate::cluster::failure(what, error);
+    }
     failure(what, error)
 }
 

@@ -95,6 +95,7 @@ impl Model {
             inputs: self.inputs.clone(),
             stored: self.stored.clone(),
             is_view: self.is_view,
+            keeps_former: self.former.iter().any(|former| former.table == *self.table()),
             digest: self.digest.clone(),
             uses_as_of: self.uses_as_of,
             incremental_by: self.incremental.as_ref().map(|incremental| incremental.by.clone()),
