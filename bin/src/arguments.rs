@@ -3,7 +3,9 @@
 use clap::builder::styling::{AnsiColor, Effects, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use cluster::{ClusterArguments, ClusterCommand, ExecutorArguments, SchedulerArguments};
+pub(crate) use cluster::ClusterArguments;
+#[cfg(feature = "cluster")]
+pub(crate) use cluster::{ClusterCommand, ExecutorArguments, SchedulerArguments};
 pub(crate) use maps::{CoverageArguments, CoverageCommand, MapArguments, MapFormat, SimulateArguments};
 
 mod cluster;

@@ -17,9 +17,9 @@ const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
 pub(super) fn query(table: &str, kind: &TestKind) -> Option<String> {
     match kind {
         // A value of some far day says nothing of how old the others are.
-        TestKind::Freshness { column, .. } => {
-            Some(format!("SELECT max(\"{column}\") FILTER (WHERE \"{column}\" <= as_of() + INTERVAL '1 day') AS newest FROM {table}"))
-        }
+        TestKind::Freshness { column, .. } => Some(format!(
+            "SELECT max(\"{column}\") FILTER (WHERE CAST(\"{column}\" AS DATE) <= CAST(as_of() + INTERVAL '1 day' AS DATE)) AS newest FROM {table}"
+        )),
         TestKind::RowCount { .. } => Some(format!("SELECT count(*) AS rows FROM {table}")),
         TestKind::Distribution { column, measure, .. } => Some(match measure {
             Measure::Mean => format!("SELECT avg(CAST(\"{column}\" AS DOUBLE)) AS mean FROM {table}"),
