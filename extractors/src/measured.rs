@@ -1,5 +1,5 @@
 //! What is measured of the decoders: each kind of value as each declared type, and whole rows. Instructions are counted in a test
-//! (`instructions`, in tests), nanoseconds in `benches/decoders.rs`.
+//! (`instructions.rs`), nanoseconds in `benches/decoders.rs`.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "what cannot be measured is a mistake in what is measured")]
 
 use std::collections::HashSet;

@@ -35,7 +35,7 @@ pub(crate) struct SchedulerArguments {
 /// `pipeline cluster executor`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ExecutorArguments {
-    /// The scheduler; `scheduler` of [cluster] if not given.
+    /// The scheduler; that of the configuration if not given.
     #[arg(long, value_name = "HOST:PORT", env = "PIPELINE_SCHEDULER", hide_env = true)]
     pub(crate) scheduler: Option<String>,
     /// Where it serves rows to other executors and to runs.
