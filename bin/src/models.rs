@@ -172,7 +172,7 @@ impl LakeModels {
 
     /// The models with what each reads, each after those it reads.
     pub(crate) fn reads(&self) -> Vec<(TableName, Vec<TableName>)> {
-        self.nodes.iter().map(|node| (node.contract.table.clone(), node.inputs.clone())).collect()
+        self.nodes.iter().map(|node| (node.contract.table.clone(), node.reads())).collect()
     }
 
     /// What the data tests of a model find in its table as it stands; None if there is no table yet.

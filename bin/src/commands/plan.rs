@@ -125,38 +125,18 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
     }
     for node in connected.models.nodes().iter().filter(|node| chosen.contains(&node.contract.table)) {
         let name = &node.contract.table;
-        // Those that follow the day are told before this counts.
+        // Models that follow the day are told before this counts.
         let some_day = Timestamp::from_microseconds(0);
         let made_from = connected.ledger.model_state(&connected.pipeline, name).await?;
         let is_same = made_from.as_ref() == Some(&inputs_state(connected.lake.as_ref(), &connected.pipeline, node, some_day).await?);
-        let reads_changing = node.reads().iter().any(|input| changing.contains(input));
-        if node.is_view {
-            let reason = if made_from.is_none() {
-                "new"
-            } else if reads_changing {
-                "what it reads changes"
-            } else if node.uses_as_of {
-                "depends on the day"
-            } else if full_refresh {
-                "full refresh"
-            } else if !is_same {
-                "it, or what it reads, changed since"
-            } else {
-                NOTHING
-            };
-            if reason != NOTHING {
-                changing.insert(name.clone());
-            }
-            let how = "a view: tested, and nothing stored".to_owned();
-            plan.models.push(ModelPlan { table: name.clone(), reads: node.inputs.clone(), reason, how, destinations: Vec::new() });
-            continue;
-        }
-        let stored = connected.lake.marker(&connected.pipeline, name).await?;
         let basis = connected.ledger.model_basis(&connected.pipeline, name).await?;
         let whole = connected.models.whole_because(name, basis.as_ref()).await?;
-        let reason = if stored.is_none() {
+        // Of a view nothing is stored but that it was tested.
+        let stored = if node.is_view { None } else { connected.lake.marker(&connected.pipeline, name).await? };
+        let has_result = if node.is_view { made_from.is_some() } else { stored.is_some() };
+        let reason = if !has_result {
             "new"
-        } else if reads_changing {
+        } else if node.reads().iter().any(|input| changing.contains(input)) {
             "what it reads changes"
         } else if node.uses_as_of {
             "depends on the day"
@@ -171,6 +151,11 @@ async fn make(connected: &Connected, chosen: &BTreeSet<TableName>, full_refresh:
         };
         if reason != NOTHING {
             changing.insert(name.clone());
+        }
+        if node.is_view {
+            let how = "a view: tested, and nothing stored".to_owned();
+            plan.models.push(ModelPlan { table: name.clone(), reads: node.inputs.clone(), reason, how, destinations: Vec::new() });
+            continue;
         }
         let mut loaders = vec![("lake".to_owned(), &connected.lake, node.contract.clone())];
         let beside = connected.destinations.iter().filter(|to| to.tables.contains(name));

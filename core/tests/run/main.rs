@@ -81,6 +81,26 @@ impl World {
         drop(self.engine().run(RunRequest { selection, ..request() }, Resume::Continue).await);
     }
 
+    /// A world whose second run, over one row that changed, died after so many entries; None if it came to its end before.
+    async fn cut_off_after(entries: usize) -> Option<Self> {
+        let world = Self::new();
+        world.run().await;
+        world.source.rows.lock().unwrap().insert(3, (999, 100));
+        *world.ledger.dies_after.lock().unwrap() = Some(world.ledger.len() + entries);
+        let died = world.engine().run(request(), Resume::Continue).await;
+        world.ledger.revive();
+        (!died.is_ok_and(|(_, error)| error.is_none())).then_some(world)
+    }
+
+    /// Loads a window again, after which all is as the source has it.
+    async fn backfill(&self, from: i64, to: i64) {
+        let window = Window::new(Timestamp::from_microseconds(from), Timestamp::from_microseconds(to)).unwrap();
+        let request = BackfillRequest { windows: vec![window], parallel: 1, restart: false, template: request() };
+        let (_, error) = self.engine().backfill(request).await.unwrap();
+        assert!(error.is_none(), "{error:?}");
+        self.check();
+    }
+
     async fn run(&self) -> RunStatus {
         let (report, error) = self.engine().run(request(), Resume::Continue).await.unwrap();
         assert!(error.is_none(), "{error:?}");
@@ -207,15 +227,7 @@ async fn a_run_that_goes_on_looks_again_at_a_table_that_somebody_changed_meanwhi
     let doubled = table("doubled");
     let (mut disturbed, mut again) = (0, 0);
     for entries in 1.. {
-        let world = World::new();
-        world.run().await;
-        world.source.rows.lock().unwrap().insert(3, (999, 100));
-        *world.ledger.dies_after.lock().unwrap() = Some(world.ledger.len() + entries);
-        let died = world.engine().run(request(), Resume::Continue).await;
-        world.ledger.revive();
-        if died.is_ok_and(|(_, error)| error.is_none()) {
-            break;
-        }
+        let Some(world) = World::cut_off_after(entries).await else { break };
         if !world.ledger.has_loaded_twice("model doubled") {
             continue;
         }
@@ -237,25 +249,13 @@ async fn a_run_that_goes_on_looks_again_at_a_table_that_somebody_changed_meanwhi
 async fn a_run_that_goes_on_does_not_take_back_what_a_backfill_brought_meanwhile() {
     let mut continued = 0;
     for entries in 1.. {
-        let world = World::new();
-        world.run().await;
-        world.source.rows.lock().unwrap().insert(3, (999, 100));
-        *world.ledger.dies_after.lock().unwrap() = Some(world.ledger.len() + entries);
-        let died = world.engine().run(request(), Resume::Continue).await;
-        world.ledger.revive();
-        if died.is_ok_and(|(_, error)| error.is_none()) {
-            break;
-        }
+        let Some(world) = World::cut_off_after(entries).await else { break };
         // The table is loaded, so that only the models are still to be made, or half made.
         if !world.ledger.has_loaded_twice("extract shop.numbers") {
             continue;
         }
         world.source.rows.lock().unwrap().insert(3, (111, 102));
-        let window = Window::new(Timestamp::from_microseconds(100), Timestamp::from_microseconds(110)).unwrap();
-        let backfill = BackfillRequest { windows: vec![window], parallel: 1, restart: false, template: request() };
-        let (_, error) = world.engine().backfill(backfill).await.unwrap();
-        assert!(error.is_none(), "{error:?}");
-        world.check();
+        world.backfill(100, 110).await;
         world.run().await;
         world.check();
         continued += 1;
@@ -267,27 +267,15 @@ async fn a_run_that_goes_on_does_not_take_back_what_a_backfill_brought_meanwhile
 async fn a_run_that_goes_on_does_not_bring_back_what_was_corrected_meanwhile() {
     let mut continued = 0;
     for entries in 1.. {
-        let world = World::new();
-        world.run().await;
-        let before = world.source.rows.lock().unwrap()[&3];
-        world.source.rows.lock().unwrap().insert(3, (999, 100));
-        *world.ledger.dies_after.lock().unwrap() = Some(world.ledger.len() + entries);
-        let died = world.engine().run(request(), Resume::Continue).await;
-        world.ledger.revive();
-        if died.is_ok_and(|(_, error)| error.is_none()) {
-            break;
-        }
+        let Some(world) = World::cut_off_after(entries).await else { break };
         if !world.ledger.has_loaded_twice("extract shop.numbers") {
             continue;
         }
         // The row is again as it was, and with it the models' tables, which a backfill may leave as they are.
+        let before = (30, 3);
         world.source.rows.lock().unwrap().insert(3, before);
         world.lake.put(&table("shop.numbers"), 3, before);
-        let window = Window::new(Timestamp::from_microseconds(200), Timestamp::from_microseconds(210)).unwrap();
-        let backfill = BackfillRequest { windows: vec![window], parallel: 1, restart: false, template: request() };
-        let (_, error) = world.engine().backfill(backfill).await.unwrap();
-        assert!(error.is_none(), "{error:?}");
-        world.check();
+        world.backfill(200, 210).await;
         world.run().await;
         world.check();
         continued += 1;
