@@ -27,6 +27,8 @@ struct World {
     ledger: Arc<MemoryLedger>,
     store: Arc<dyn ObjectStore>,
     asked: Asked,
+    /// Whether `doubled` keeps what only former runs could make.
+    keeps_former: bool,
 }
 
 fn table(name: &str) -> TableName {
@@ -43,16 +45,19 @@ impl World {
             ledger: Arc::default(),
             store: Arc::new(InMemory::new()),
             asked: Asked::default(),
+            keeps_former: false,
         }
     }
 
     fn engine(&self) -> Engine {
         let lake: Arc<MemoryLoader> = Arc::clone(&self.lake);
         let warehouse: Arc<MemoryLoader> = Arc::clone(&self.warehouse);
+        let mut models = TestModels::new(Arc::clone(&self.lake), Arc::clone(&self.asked));
+        models.nodes[0].keeps_former = self.keeps_former;
         let parts = Parts {
             pipeline: "nightly".to_owned(),
             sources: Arc::new(self.source.clone()),
-            models: Arc::new(TestModels::new(Arc::clone(&self.lake), Arc::clone(&self.asked))),
+            models: Arc::new(models),
             lake,
             destinations: vec![Destination { loader: warehouse, tables: [table("doubled"), table("listed")].into() }],
             landing: Landing::new(Arc::clone(&self.store), Path::from("landing"), "memory:///landing"),
@@ -319,6 +324,23 @@ async fn a_lake_that_was_lost_is_made_again_above_the_warehouse() {
     assert_eq!(world.run().await, RunStatus::Done);
     world.check();
     assert_eq!(world.run().await, RunStatus::Unchanged);
+}
+
+#[tokio::test]
+async fn a_lake_that_lost_what_only_former_runs_knew_does_not_take_the_place_of_a_warehouse_that_has_it() {
+    let mut world = World { keeps_former: true, ..World::new() };
+    world.run().await;
+    let kept = world.warehouse.rows(&table("doubled"));
+    world.lake = MemoryLoader::new("lake");
+    world.ledger = Arc::default();
+    world.source.rows.lock().unwrap().insert(60, (6, 300));
+    let (report, error) = world.engine().run(request(), Resume::Continue).await.unwrap();
+    assert_eq!((report.status, error.unwrap().code().name), (RunStatus::Failed, "E-FORMER-LOST"));
+    assert_eq!(world.warehouse.rows(&table("doubled")), kept);
+    // Who says so begins anew.
+    let (_, error) = world.engine().run(RunRequest { full_refresh: true, ..request() }, Resume::Continue).await.unwrap();
+    assert!(error.is_none(), "{error:?}");
+    world.check();
 }
 
 #[tokio::test]
